@@ -1,0 +1,51 @@
+"""What every check is, and the two ways in which a measurement can end badly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class CheckError(Exception):
+    """We could not measure: no permission, a bad local state, an impossible parameter. A fault of this node."""
+
+
+class Unreachable(Exception):  # noqa: N818  (not a fault of ours: "unreachable" is a measurement)
+    """The target did not answer as it should. `reason` says what was seen; `metrics` is what was still measured."""
+
+    def __init__(self, reason: str, metrics: Mapping[str, float] | None = None) -> None:
+        """Take the words for a person, and the figures gathered before it failed."""
+        super().__init__(reason)
+        self.reason = reason
+        self.metrics = dict(metrics or {})
+
+
+class Check(Protocol):
+    """A frozen value of validated parameters that can measure a target.
+
+    The class constants describe it to people (`nhip check list`) and to `run`:
+
+    * `metrics`: every metric it can return, with its meaning and unit in words;
+    * `unreachable`: the metrics that state "no answer", for example `{"loss_ratio": 1.0}`;
+    * `timeout_seconds` (a parameter that every check has): the deadline that `run` enforces.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    target_help: ClassVar[str]
+    metrics: ClassVar[Mapping[str, str]]
+    unreachable: ClassVar[Mapping[str, float]]
+
+    @property
+    def timeout_seconds(self) -> float:
+        """Seconds after which `run` gives up on the target."""
+        ...
+
+    async def measure(self, target: str) -> dict[str, float]:
+        """Measure `target` once and return its metrics; absent means not measured.
+
+        Raises `Unreachable` when the target did not answer, `CheckError` when we could not ask.
+        """
+        ...

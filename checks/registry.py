@@ -1,0 +1,36 @@
+"""Every check by name. A module is imported only when its check is used: an agent pays for what it runs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, cast
+
+from checks.strict import ConfigError, build
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from checks.check import Check
+
+CHECKS: dict[str, str] = {
+    "icmp_echo": "checks.icmp_echo:IcmpEcho",
+    "tcp_connect": "checks.tcp_connect:TcpConnect",
+    "http_get": "checks.http_get:HttpGet",
+    "dns_query": "checks.dns_query:DnsQuery",
+    "host_health": "checks.host_health:HostHealth",
+    "unit_state": "checks.unit_state:UnitState",
+}
+
+
+def load(name: str) -> type[Check]:
+    """Return the class of the check called `name`; `ConfigError` names the known ones when there is none."""
+    try:
+        module, _, attribute = CHECKS[name].partition(":")
+    except KeyError:
+        raise ConfigError([("$", f"no check is called {name!r}; there are: {', '.join(CHECKS)}")]) from None
+    return cast("type[Check]", getattr(importlib.import_module(module), attribute))
+
+
+def make(name: str, parameters: Mapping[str, object], path: str = "$") -> Check:
+    """Build a check from its parameters. `ConfigError` lists everything that is wrong with them, under `path`."""
+    return build(load(name), dict(parameters), path)

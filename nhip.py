@@ -1,0 +1,49 @@
+"""The one door: `nhip COMMAND …`. Each command's package is imported only when that command is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("collector.up", "everything on this machine: collector, agent and board"),
+    "check": ("checks.command", "list the checks, or run one now"),
+    "agent": ("agents.command", "the service at a site: run, validate, status"),
+    "collector": ("collector.command", "receive, judge, tell: serve, validate, replay"),
+    "token": ("collector.tokens_command", "make, list and revoke access tokens"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; 2 for a command that does not exist."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from importlib.metadata import version  # noqa: PLC0415  (only this answer needs it)
+
+        print(f"nhip {version('nhip')}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"nhip: there is no command {words[0]!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    command = importlib.import_module(COMMANDS[words[0]][0])
+    return int(command.main(words[1:]))
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    return f"""Nhịp: network health of public offices. Measure at every site, find incidents within seconds, say where.
+
+usage: nhip COMMAND [--help] …
+
+{rows}
+
+Try it on this machine:  nhip up
+Ask one thing now:       nhip check run icmp_echo --target 127.0.0.1"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
