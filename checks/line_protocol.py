@@ -137,13 +137,15 @@ def _open_quote(line: bytes) -> bool:
     if start is None:
         return False
     inside = escaped = False
+    before = 0
     for byte in line[start.end() :]:
         if escaped:
             escaped = False
-        elif inside and byte == 0x5C:
+        elif inside and byte == ord("\\"):
             escaped = True
-        elif byte == 0x22:
+        elif byte == ord('"') and (inside or before == ord("=")):
             inside = not inside
+        before = byte
     return inside
 
 
