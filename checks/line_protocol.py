@@ -98,7 +98,7 @@ def decode(body: bytes, precision: str = "ns") -> Iterator[Point | LineError]:
     Timestamps are in `precision` and come out in nanoseconds. Empty lines and comments (`#`) are skipped.
     """
     scale = PRECISIONS[precision]
-    for number, raw in _lines(body):
+    for number, raw in logical_lines(body):
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as exc:
@@ -110,7 +110,7 @@ def decode(body: bytes, precision: str = "ns") -> Iterator[Point | LineError]:
             yield LineError(number, str(exc))
 
 
-def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
+def logical_lines(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Split into numbered lines; a line feed inside quoted text belongs to the text."""
     physical = body.split(b"\n")
     index = 0
@@ -128,7 +128,6 @@ def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
         line = line.removesuffix(b"\r")
         if line.strip() and not line.startswith(b"#"):
             yield first + 1, line
-
 
 
 def _open_quote(line: bytes) -> bool:

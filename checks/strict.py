@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import types
 import typing
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
+
+if typing.TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -60,6 +63,9 @@ def build(wanted: type[T], data: object, path: str = "$") -> T:
 def _inspect(wanted: Any, data: object, path: str, problems: list[tuple[str, str]]) -> None:
     """Walk `data` beside its type, so that one mistake does not hide the next."""
     origin = get_origin(wanted)
+    if origin in (typing.Union, types.UnionType) and data is not None:
+        wanted = _only_choice(wanted)
+        origin = get_origin(wanted)
     if origin is typing.Annotated:
         inner = get_args(wanted)[0]
         if isinstance(inner, type) and not issubclass(inner, msgspec.Struct):
@@ -79,17 +85,20 @@ def _inspect(wanted: Any, data: object, path: str, problems: list[tuple[str, str
         _leaf(wanted, data, path, problems)
 
 
-def _inspect_struct(
-    wanted: type[msgspec.Struct], data: object, path: str, problems: list[tuple[str, str]]
-) -> None:
+def _only_choice(union: Any) -> Any:
+    """Return `X` of `X | None`, so that the inside of an optional part is read strictly too."""
+    choices = [choice for choice in get_args(union) if choice is not type(None)]
+    return choices[0] if len(choices) == 1 else union
+
+
+def _inspect_struct(wanted: type[msgspec.Struct], data: object, path: str, problems: list[tuple[str, str]]) -> None:
     if not isinstance(data, dict):
         problems.append((path, f"must be a mapping of names to values, not {_kind(data)}"))
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(wanted)}
     before = len(problems)
-    for key in data:
-        if key not in fields:
-            problems.append((f"{path}.{key}", f"is unknown; there are: {', '.join(sorted(fields))}"))
+    known = f"is unknown; there are: {', '.join(sorted(fields))}"
+    problems.extend((f"{path}.{key}", known) for key in data if key not in fields)
     for name, field in fields.items():
         if name in data:
             _inspect(field.type, data[name], f"{path}.{name}", problems)
@@ -128,7 +137,7 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
             seen.add(key)

@@ -130,8 +130,14 @@ def test_what_line_protocol_cannot_say_is_refused(point: Point, words: str) -> N
 
 def test_a_result_becomes_a_line_with_its_reason_and_without_what_was_not_measured() -> None:
     result = Result(
-        site="31120", node="gw", check="tcp_connect", target="10.0.0.1:443", measured_at=7, duration_seconds=0.25,
-        metrics={"success": 0}, reason="connection refused",
+        site="31120",
+        node="gw",
+        check="tcp_connect",
+        target="10.0.0.1:443",
+        measured_at=7,
+        duration_seconds=0.25,
+        metrics={"success": 0},
+        reason="connection refused",
     )
     assert encode_result(result) == (
         "tcp_connect,node=gw,site=31120,target=10.0.0.1:443 "
