@@ -1,0 +1,39 @@
+# The menu: plain `make` prints it. Each entry does all the set-up it needs; a second call reuses what is there.
+SHELL := /bin/sh
+.DEFAULT_GOAL := menu
+.PHONY: menu run test lint bench lock clean
+
+BIN := .venv/bin
+SET_UP := sh requirements/set_up.sh
+
+menu: ## print this menu
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+
+run: ## everything on this machine: collector, board and agent (ARGS="--listen 127.0.0.1:8081" adds options)
+	@$(SET_UP) run
+	@exec $(BIN)/nhip up $(ARGS)
+
+test: ## lint, then every test, shuffled (ARGS="tests/checks -k icmp" runs some)
+	@$(SET_UP) test
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: ## ruff, mypy --strict and the table of who may import whom
+	@$(SET_UP) lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: ## benchmarks beside their peers; each prints a ratio or a figure
+	@$(SET_UP) test
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## remake every lock file from pyproject.toml and the board's package.json
+	@$(SET_UP) lint
+	@sh requirements/lock.sh
+
+clean: ## remove what set-up and the tools made; data and sources stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf collector/board/node_modules collector/board/static/vendor
+	find checks agents collector tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
