@@ -46,6 +46,7 @@ $(tail -n 15 "$log")"
     fi
 }
 
+lacks_venv() { [ ! -x "$VENV/bin/pip" ] && ! python3 -c 'import ensurepip' 2>/dev/null; }
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
 debian_packages() {
@@ -56,6 +57,7 @@ debian_packages() {
     fi
     missing=
     for package in $wanted; do is_installed "$package" || missing="$missing $package"; done
+    ! lacks_venv || missing="$missing python3-venv" # one command for a person to type, not two
     # shellcheck disable=SC2086  # a list of words
     [ -z "$missing" ] || apt_install $missing
 }
@@ -65,7 +67,7 @@ virtual_environment() {
     command -v python3 >/dev/null || stop "python3 is missing; type: sudo apt-get install python3 python3-venv"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         stop "python3 is $(python3 -V 2>&1 | cut -d' ' -f2), and Nhịp needs 3.11 or newer"
-    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+    if lacks_venv; then
         command -v apt-get >/dev/null || stop "this python3 has no ensurepip: install its venv package"
         apt_install python3-venv
     fi
