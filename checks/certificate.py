@@ -1,0 +1,56 @@
+"""Read until when a certificate is valid, straight from its DER bytes.
+
+Python tells the fields of a certificate only when it could verify it, and the date is wanted most when it could not.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_SEQUENCE = 0x30
+_VERSION = 0xA0
+_UTC_TIME = 0x17
+_GENERALIZED_TIME = 0x18
+_LONG_FORM = 0x80
+
+
+def not_after(der: bytes) -> datetime:
+    """Return the end of validity (RFC 5280, 4.1.2.5) of an X.509 certificate. `ValueError` when it is not one."""
+    certificate = _inside(der, 0, _SEQUENCE)
+    fields = _inside(certificate, 0, _SEQUENCE)
+    at = 0
+    if fields[:1] == bytes([_VERSION]):
+        at = _element(fields, at)[2]
+    for _ in ("serial number", "signature algorithm", "issuer"):
+        at = _element(fields, at)[2]
+    validity = _inside(fields, at, _SEQUENCE)
+    tag, start, end = _element(validity, _element(validity, 0)[2])
+    return _time(tag, validity[start:end].decode("ascii"))
+
+
+def _element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return the tag of the element at `at`, and where its content starts and ends."""
+    if at + 2 > len(data):
+        raise ValueError("the certificate is cut short")
+    length, start = data[at + 1], at + 2
+    if length & _LONG_FORM:
+        size = length & ~_LONG_FORM
+        length, start = int.from_bytes(data[start : start + size], "big"), start + size
+    if start + length > len(data):
+        raise ValueError("the certificate is cut short")
+    return data[at], start, start + length
+
+
+def _inside(data: bytes, at: int, wanted: int) -> bytes:
+    tag, start, end = _element(data, at)
+    if tag != wanted:
+        raise ValueError("this is not a certificate")
+    return data[start:end]
+
+
+def _time(tag: int, text: str) -> datetime:
+    if tag == _UTC_TIME:  # two digits of the year: 50 to 99 are 1950 to 1999
+        text = ("19" if text[:2] >= "50" else "20") + text
+    elif tag != _GENERALIZED_TIME:
+        raise ValueError("the certificate has no end of validity")
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

@@ -1,0 +1,207 @@
+"""ICMP echo: a train of packets, and what the round trips and losses in it say about the path."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import msgspec
+
+from checks.address import UnresolvedError, resolve, split_host
+from checks.check import CheckError, Unreachable
+from checks.icmp_socket import COOKIE_BYTES, EchoSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SPARE_SECONDS = 0.25
+
+
+class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of a train. A packet that is not back `packet_timeout_seconds` after it was sent is lost."""
+
+    name: ClassVar[str] = "icmp_echo"
+    summary: ClassVar[str] = "round trip, its variation and packet loss, by a train of ICMP echo packets"
+    target_help: ClassVar[str] = "a host: 10.92.0.1, fd00::1 or a name"
+    metrics: ClassVar[Mapping[str, str]] = {
+        "rtt_min_seconds": "shortest round trip, seconds",
+        "rtt_median_seconds": "median round trip, seconds",
+        "rtt_mean_seconds": "mean round trip, seconds",
+        "rtt_p95_seconds": "round trip that 95 % of the answered packets stay within (nearest rank), seconds",
+        "rtt_max_seconds": "longest round trip, seconds",
+        "ipdv_mean_seconds": "mean change of the round trip between consecutive answered packets (RFC 3393), seconds",
+        "ipdv_p95_seconds": "change that 95 % of the consecutive packets stay within (nearest rank), seconds",
+        "loss_ratio": "share of the sent packets that did not come back in time, 0 to 1",
+        "packets_sent": "packets that were sent or refused on the way out, count",
+        "packets_received": "packets answered in time, count",
+    }
+    unreachable: ClassVar[Mapping[str, float]] = {"loss_ratio": 1.0}
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=10_000, description="packets in the train")] = 5
+    interval_seconds: Annotated[float, msgspec.Meta(ge=0.001, le=60, description="from packet to packet")] = 0.2
+    payload_bytes: Annotated[int, msgspec.Meta(ge=COOKIE_BYTES, le=65_000, description="bytes after the header")] = 56
+    packet_timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=60, description="after this a packet is lost")] = 1.0
+    source: Annotated[str | None, msgspec.Meta(description="local address to send from")] = None
+    ip_version: Annotated[Literal[4, 6] | None, msgspec.Meta(description="for a name: 4 or 6 only")] = None
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600, description="deadline of the whole check")] = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse a train that cannot end before its deadline."""
+        if self.timeout_seconds < self.longest_seconds + _SPARE_SECONDS:
+            raise ValueError(
+                f"timeout_seconds ({self.timeout_seconds:g}) must be at least {self.longest_seconds + _SPARE_SECONDS:g}"
+                f": (count - 1) x interval_seconds + packet_timeout_seconds + {_SPARE_SECONDS:g}"
+            )
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long the train takes when its last packet is lost."""
+        return (self.count - 1) * self.interval_seconds + self.packet_timeout_seconds
+
+    async def measure(self, target: str) -> dict[str, float]:
+        """Send the train to `target`; see `metrics` for what comes back, `Unreachable` when nothing does."""
+        host = split_host(target)
+        ends_at = time.perf_counter() + self.timeout_seconds - _SPARE_SECONDS / 2
+        try:
+            async with asyncio.timeout(ends_at - time.perf_counter() - self.longest_seconds):
+                addresses = await resolve(host, 0, self.ip_version)
+        except UnresolvedError as exc:
+            raise CheckError(f"no packet was sent: {exc}") from None
+        except TimeoutError:
+            raise CheckError(f"no packet was sent: the resolver of this node does not answer for {host}") from None
+        with EchoSocket(addresses[0], self.source, self.payload_bytes) as echo:
+            train = Train(echo, self, ends_at)
+            await train.run()
+        metrics = summary(train.round_trips())
+        if not metrics["packets_received"]:
+            raise Unreachable(train.refusal or self._silence(), metrics)
+        return metrics
+
+    def _silence(self) -> str:
+        packets = "the packet was" if self.count == 1 else f"none of {self.count} packets was"
+        return f"{packets} {'not ' if self.count == 1 else ''}answered within {self.packet_timeout_seconds:g} s"
+
+
+class Train:
+    """One train on its way: paced out, matched on its return, over when each packet is answered, refused or late."""
+
+    def __init__(self, echo: EchoSocket, plan: IcmpEcho, ends_at: float) -> None:
+        """Take the socket, the plan, and the instant (`perf_counter`) at which the train ends whatever happens."""
+        self.refusal: str | None = None
+        self._defect: Exception | None = None
+        self._echo, self._plan, self._ends_at = echo, plan, ends_at
+        self._sent_at: dict[int, float] = {}
+        self._round_trips: dict[int, float] = {}
+        self._pending: set[int] = set()
+        self._settled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Send every packet in its time, then wait for the rest, but for none longer than its own timeout."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._echo.fileno(), self._readable)
+        try:
+            await self._send_all()
+            latest = max(self._sent_at.values(), default=0.0) + self._plan.packet_timeout_seconds
+            await self._wait_until(min(latest, self._ends_at))
+        finally:
+            loop.remove_reader(self._echo.fileno())
+        if self._defect:
+            raise self._defect
+
+    def round_trips(self) -> list[float | None]:
+        """Return the round trip of each packet in the order sent, in seconds; None for a lost one."""
+        return [self._round_trips.get(sequence) for sequence in self._sent_at]
+
+    async def _send_all(self) -> None:
+        began = time.perf_counter()
+        for sequence in range(self._plan.count):
+            pause = began + sequence * self._plan.interval_seconds - time.perf_counter()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            if time.perf_counter() > self._ends_at:
+                return
+            self._send(sequence)
+
+    def _send(self, sequence: int) -> None:
+        self._settled.clear()
+        self._pending.add(sequence)
+        try:
+            self._sent_at[sequence] = self._echo.send(sequence)
+        except OSError:
+            self._take_in()  # it may be the refusal of an earlier packet: take that in, and try once more
+            try:
+                self._sent_at[sequence] = self._echo.send(sequence)
+            except OSError as exc:
+                self._sent_at[sequence] = time.perf_counter()
+                self._refuse(sequence, f"{(exc.strerror or 'not sent').lower()} (said by this machine)")
+
+    def _readable(self) -> None:
+        try:
+            self._take_in()
+        except Exception as exc:  # noqa: BLE001  (raised again by `run`: here the loop would call us for ever)
+            self._defect = exc
+            asyncio.get_running_loop().remove_reader(self._echo.fileno())
+
+    def _take_in(self) -> None:
+        for answer in self._echo.read():
+            if answer.refusal is not None:
+                self._refuse(answer.sequence, answer.refusal)
+            elif answer.sequence in self._pending:
+                round_trip = answer.received_at - self._sent_at[answer.sequence]
+                if round_trip <= self._plan.packet_timeout_seconds:
+                    self._round_trips[answer.sequence] = round_trip
+                self._settle(answer.sequence)
+
+    def _refuse(self, sequence: int, words: str) -> None:
+        self.refusal = words
+        self._settle(sequence)
+
+    def _settle(self, sequence: int) -> None:
+        self._pending.discard(sequence)
+        if not self._pending:
+            self._settled.set()
+
+    async def _wait_until(self, instant: float) -> None:
+        if not self._pending:
+            return
+        try:
+            async with asyncio.timeout(max(0.0, instant - time.perf_counter())):
+                await self._settled.wait()
+        except TimeoutError:
+            self._take_in()  # what came in time but was not read yet, because this process was busy
+
+
+def summary(round_trips: Sequence[float | None]) -> dict[str, float]:
+    """Describe a train: round trips in seconds in the order sent, None for a lost packet.
+
+    Percentiles are of nearest rank; the median of an even number is the mean of the middle two (RFC 2330, 11.3). The
+    variation is |difference| of consecutive packets (RFC 3393) that were both answered. What has no value is absent.
+    """
+    answered = sorted(each for each in round_trips if each is not None)
+    pairs = itertools.pairwise(round_trips)
+    variation = sorted(abs(b - a) for a, b in pairs if a is not None and b is not None)
+    metrics: dict[str, float] = {}
+    if answered:
+        metrics = {
+            "rtt_min_seconds": answered[0],
+            "rtt_median_seconds": (answered[(len(answered) - 1) // 2] + answered[len(answered) // 2]) / 2,
+            "rtt_mean_seconds": math.fsum(answered) / len(answered),
+            "rtt_p95_seconds": percentile(answered, 95),
+            "rtt_max_seconds": answered[-1],
+        }
+    if variation:
+        metrics["ipdv_mean_seconds"] = math.fsum(variation) / len(variation)
+        metrics["ipdv_p95_seconds"] = percentile(variation, 95)
+    metrics["loss_ratio"] = 1 - len(answered) / len(round_trips) if round_trips else 1.0
+    metrics["packets_sent"] = float(len(round_trips))
+    metrics["packets_received"] = float(len(answered))
+    return metrics
+
+
+def percentile(ordered: Sequence[float], percent: int) -> float:
+    """Return the percentile of nearest rank of an ordered, non-empty sequence."""
+    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]

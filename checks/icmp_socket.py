@@ -1,0 +1,265 @@
+"""A socket for ICMP echo, with or without privileges, IPv4 or IPv6. The two instants of a packet are taken here alone.
+
+`send` and `_read` are the only places that look at the clock for a packet: kernel timestamps belong there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from checks.check import CheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from checks.address import Address
+
+HEADER_BYTES = 8
+COOKIE_BYTES = 8
+
+_HEADER = struct.Struct("!BBHHH")
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")
+_READS_AT_ONCE = 64
+_FILTER = 1  # the option's name in both protocols: ICMP_FILTER, ICMP6_FILTER
+_SOL_RAW = 255
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
+_GROUP_RANGE = Path("/proc/sys/net/ipv4/ping_group_range")
+_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ECONNREFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What differs between ICMP for IPv4 (RFC 792) and for IPv6 (RFC 4443)."""
+
+    number: int
+    request: int
+    reply: int
+    refusals: dict[tuple[int, int], str]
+
+
+_V4 = Protocol(
+    socket.IPPROTO_ICMP,
+    request=8,
+    reply=0,
+    refusals={
+        (3, 0): "network unreachable",
+        (3, 1): "host unreachable",
+        (3, 2): "protocol unreachable",
+        (3, 3): "port unreachable",
+        (3, 4): "packet too large for the path",
+        (3, 9): "network prohibited by a firewall",
+        (3, 10): "host prohibited by a firewall",
+        (3, 13): "prohibited by a firewall",
+        (11, 0): "time to live exceeded (a routing loop?)",
+    },
+)
+_V6 = Protocol(
+    socket.IPPROTO_ICMPV6,
+    request=128,
+    reply=129,
+    refusals={
+        (1, 0): "no route to the destination",
+        (1, 1): "prohibited by a firewall",
+        (1, 3): "host unreachable",
+        (1, 4): "port unreachable",
+        (2, 0): "packet too large for the path",
+        (3, 0): "hop limit exceeded (a routing loop?)",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one packet: a reply at an instant, or a refusal in words (`host unreachable`)."""
+
+    sequence: int
+    received_at: float
+    refusal: str | None = None
+
+
+class EchoSocket:
+    """Sends echo requests to one address and hands out what comes back for them, and only for them."""
+
+    def __init__(self, address: Address, source: str | None, payload_bytes: int) -> None:
+        """Open the socket; `CheckError` says what permission or local address is missing."""
+        family, where = address
+        self._protocol = _V6 if family == socket.AF_INET6 else _V4
+        self._cookie = secrets.token_bytes(COOKIE_BYTES)
+        self._payload = self._cookie.ljust(payload_bytes, b"\x5a")
+        self._socket = _open(family, self._protocol)
+        try:
+            self._prepare(family, where, source)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """Let the event loop wait for it."""
+        return self._socket.fileno()
+
+    def send(self, sequence: int) -> float:
+        """Send one request and return the instant (`perf_counter`, seconds) just before.
+
+        Raises `OSError` where there is no route, `CheckError` where this machine does not let us send.
+        """
+        packet = _request(self._protocol, self._id, sequence, self._payload)
+        sent_at = time.perf_counter()
+        try:
+            self._socket.send(packet)
+        except BlockingIOError:
+            raise OSError(errno.ENOBUFS, "the send buffer is full") from None
+        except PermissionError:
+            raise CheckError("this machine's own firewall does not let ICMP echo out") from None
+        except OSError as exc:
+            if exc.errno not in _NO_ROUTE and exc.errno != errno.ENOBUFS:
+                raise CheckError(f"cannot send ICMP echo: {exc.strerror}") from None
+            raise
+        return sent_at
+
+    def read(self) -> Iterator[Answer]:
+        """Hand out what has come back so far, without waiting."""
+        for _ in range(_READS_AT_ONCE):
+            try:
+                answer = self._read()
+            except BlockingIOError:
+                return
+            except OSError:  # a refusal waits in the error queue; reading tells only its number
+                answer = None
+                yield from self._refusals()
+            if answer is not None:
+                yield answer
+
+    def _prepare(self, family: int, where: tuple[object, ...], source: str | None) -> None:
+        sock = self._socket
+        sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        if sock.type == socket.SOCK_RAW:
+            _filter(sock, self._protocol)
+        if source:
+            _bind(sock, source)
+        try:
+            sock.connect(where)
+        except PermissionError:
+            raise CheckError("a broadcast address cannot be measured") from None
+        self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else secrets.randbits(16)
+
+    def _read(self) -> Answer | None:
+        data = self._socket.recv(65_536)
+        received_at = time.perf_counter()
+        if self._protocol is _V4 and self._socket.type == socket.SOCK_RAW:
+            data = data[(data[0] & 0x0F) * 4 :]  # a raw IPv4 socket hands out the IP header too
+        sequence = self._ours(data, self._protocol.reply)
+        return None if sequence is None else Answer(sequence, received_at)
+
+    def _refusals(self) -> Iterator[Answer]:
+        """Read the error queue: each entry holds our packet as the refuser saw it, and who refused it."""
+        for _ in range(_READS_AT_ONCE):
+            try:
+                data, extra, _, _ = self._socket.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
+            received_at = time.perf_counter()
+            sequence = self._ours(data, self._protocol.request)
+            if sequence is not None and extra:
+                yield Answer(sequence, received_at, self._refusal(extra[0][2]))
+
+    def _ours(self, data: bytes, kind: int) -> int | None:
+        """Return the sequence number if `data` is of `kind` and carries our id and cookie; refusals may be cut."""
+        if len(data) < HEADER_BYTES:
+            return None
+        type_, _, _, id_, sequence = _HEADER.unpack_from(data)
+        cookie = data[HEADER_BYTES : HEADER_BYTES + COOKIE_BYTES]
+        if type_ != kind or id_ != self._id or not self._cookie.startswith(cookie):
+            return None
+        if kind == self._protocol.reply and len(cookie) < COOKIE_BYTES:
+            return None
+        return int(sequence)
+
+    def _refusal(self, extended: bytes) -> str:
+        number, _, type_, code, _, _, _ = _EXTENDED_ERROR.unpack_from(extended)
+        words = self._protocol.refusals.get((type_, code)) or os.strerror(number).lower()
+        return f"{words}{_offender(extended[_EXTENDED_ERROR.size :])}"
+
+
+def _request(protocol: Protocol, id_: int, sequence: int, payload: bytes) -> bytes:
+    """Build an echo request. The kernel fills in the checksum, except for raw IPv4: so it is always there."""
+    packet = _HEADER.pack(protocol.request, 0, 0, id_, sequence) + payload
+    return _HEADER.pack(protocol.request, 0, checksum(packet), id_, sequence) + payload
+
+
+def checksum(data: bytes) -> int:
+    """Return the Internet checksum of RFC 1071."""
+    padded = data + b"\0" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _open(family: int, protocol: Protocol) -> socket.socket:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try:
+            return socket.socket(family, kind, protocol.number)
+        except PermissionError:
+            continue
+        except OSError as exc:
+            version = 6 if protocol is _V6 else 4
+            raise CheckError(f"this machine cannot open an ICMP socket for IPv{version}: {exc.strerror}") from None
+    raise CheckError(_permission())
+
+
+def _permission() -> str:
+    try:
+        allowed = "-".join(_GROUP_RANGE.read_text(encoding="ascii").split())
+    except OSError:
+        allowed = "unknown"
+    return (
+        f"no permission to send ICMP echo: group {os.getegid()} is not in net.ipv4.ping_group_range ({allowed}), and "
+        "this process has no CAP_NET_RAW. As root, either: sysctl -w net.ipv4.ping_group_range='0 2147483647', "
+        "or in the service's unit: AmbientCapabilities=CAP_NET_RAW"
+    )
+
+
+def _filter(sock: socket.socket, protocol: Protocol) -> None:
+    """Let a raw socket hear echo replies only: without this the kernel wakes us for every ICMP packet of the peer."""
+    if protocol is _V4:
+        sock.setsockopt(_SOL_RAW, _FILTER, struct.pack("=I", 0xFFFFFFFF ^ (1 << protocol.reply)))
+    else:
+        blocked = [0xFFFFFFFF] * 8
+        blocked[protocol.reply // 32] ^= 1 << (protocol.reply % 32)
+        sock.setsockopt(protocol.number, _FILTER, struct.pack("=8I", *blocked))
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    try:
+        sock.bind((source, 0))
+    except OSError as exc:
+        words = exc.strerror or "not an address of the target's family"
+        raise CheckError(f"cannot send from source {source}: {words}") from None
+
+
+def _offender(address: bytes) -> str:
+    """Say who refused: a `sockaddr_in` or `sockaddr_in6` follows the error."""
+    family = int.from_bytes(address[:2], sys.byteorder)
+    where = {int(socket.AF_INET): slice(4, 8), int(socket.AF_INET6): slice(8, 24)}.get(family)
+    return f", says {socket.inet_ntop(family, address[where])}" if where else ""
