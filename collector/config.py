@@ -1,0 +1,186 @@
+"""The collector's configuration: `collector.yml`, read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from checks.limits import Limit, load_limits
+from checks.strict import ConfigError, load_yaml
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Days = Annotated[float, msgspec.Meta(gt=0, le=3650)]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every part of the configuration is: frozen, named, and closed to unknown keys."""
+
+
+class Site(Strict):
+    """A place with a line to the data centre, as the board names it."""
+
+    site: Annotated[str, msgspec.Meta(min_length=1)]
+    name: str
+    group: str = ""
+
+
+class Service(Strict):
+    """Something people use. Whatever is measured of any of its `targets` is about this service."""
+
+    service: Annotated[str, msgspec.Meta(min_length=1)]
+    targets: Annotated[list[str], msgspec.Meta(min_length=1)]
+    name: str = ""
+
+
+class Tls(Strict):
+    """The certificate that the collector shows."""
+
+    certificate: Path
+    key: Path
+
+
+class Journal(Strict):
+    """How much of what was acknowledged is kept for a replay."""
+
+    keep_hours: Seconds = 24
+    max_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 4_000_000_000
+
+
+class Store(Strict):
+    """How long metrics are kept, and what the database may use."""
+
+    raw_days: Days = 7
+    minute_days: Days = 35
+    hour_days: Days = 800
+    memory_limit_bytes: Annotated[int, msgspec.Meta(ge=64_000_000)] = 512_000_000
+
+
+class Write(Strict):
+    """What a writer may send."""
+
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1_000)] = 8_000_000
+    max_signals_per_site: Count = 20_000
+
+
+class Channel(Strict):
+    """One way to tell people: an apprise address, read from a file because it holds a secret."""
+
+    channel: Annotated[str, msgspec.Meta(min_length=1)]
+    url_file: Path
+    language: Literal["vi", "en"] = "vi"
+    timeout_seconds: Seconds = 20
+
+
+class Forward(Strict):
+    """A long-term database that speaks InfluxDB v2's write API: InfluxDB 2 and 3, VictoriaMetrics."""
+
+    url: str
+    token_file: Path | None = None
+    org: str = "nhip"
+    bucket: str = "nhip"
+    timeout_seconds: Seconds = 10
+
+    def __post_init__(self) -> None:
+        """Refuse an address of another kind."""
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https://, not {self.url!r}")
+
+
+class Config(Strict):
+    """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
+
+    listen: str = "127.0.0.1:8443"
+    data: Path = Path("/var/lib/nhip/collector")
+    tls: Tls | None = None
+    loopback_reads: bool = False
+    silence_seconds: Seconds = 15
+    late_seconds: Seconds = 60
+    stale_seconds: Seconds = 300
+    sites: list[Site] = []
+    services: list[Service] = []
+    limits: list[Limit] = []
+    write: Write = Write()
+    journal: Journal = Journal()
+    store: Store = Store()
+    channels: list[Channel] = []
+    forward: Forward | None = None
+
+    def address(self) -> tuple[str, int]:
+        """Return where to listen, as host and port."""
+        return split_address(self.listen)
+
+    def all_limits(self) -> list[Limit]:
+        """Return the limits in force: the shipped ones, each replaced by the configuration's own where it has one."""
+        own = {(limit.check, limit.metric): limit for limit in self.limits}
+        shipped = [limit for limit in load_limits() if (limit.check, limit.metric) not in own]
+        return [*shipped, *own.values()]
+
+
+def load(path: Path) -> Config:
+    """Read `collector.yml`; `ConfigError` lists every problem in it, with its place."""
+    config = load_yaml(path, Config)
+    problems = [*_address(config), *_repeated(config), *_files(config)]
+    if problems:
+        raise ConfigError(problems, str(path))
+    return config
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Part `host:port` or `[v6]:port`; `ValueError` says what would be right."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004  (a port)
+        raise ValueError(f"{text!r} is not an address: write host:port, for example 127.0.0.1:8443 or [::1]:8443")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address reaches this machine only."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _address(config: Config) -> list[tuple[str, str]]:
+    try:
+        host, _ = config.address()
+    except ValueError as exc:
+        return [("$.listen", str(exc))]
+    problems = []
+    if config.tls is None and not is_loopback(host):
+        problems.append(("$.tls", f"is missing: {host} can be reached from other machines, and tokens must not be read"))
+    if config.loopback_reads and not is_loopback(host):
+        problems.append(("$.loopback_reads", f"only makes sense on loopback, and {host} is not"))
+    return problems
+
+
+def _repeated(config: Config) -> list[tuple[str, str]]:
+    lists = {
+        "sites": [site.site for site in config.sites],
+        "services": [service.service for service in config.services],
+        "channels": [channel.channel for channel in config.channels],
+        "limits": [f"{limit.check} {limit.metric}" for limit in config.limits],
+    }
+    problems = []
+    for name, ids in lists.items():
+        for index, item in enumerate(ids):
+            if item in ids[:index]:
+                problems.append((f"$.{name}[{index}]", f"{item!r} is given twice; first at $.{name}[{ids.index(item)}]"))
+    return problems
+
+
+def _files(config: Config) -> list[tuple[str, str]]:
+    wanted = [(f"$.channels[{i}].url_file", channel.url_file) for i, channel in enumerate(config.channels)]
+    if config.tls is not None:
+        wanted += [("$.tls.certificate", config.tls.certificate), ("$.tls.key", config.tls.key)]
+    if config.forward is not None and config.forward.token_file is not None:
+        wanted.append(("$.forward.token_file", config.forward.token_file))
+    return [(place, f"{path}: {words}") for place, path in wanted if (words := _unreadable(path))]
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return "" if file.read(1) else "is empty"
+    except OSError as exc:
+        return exc.strerror or "cannot be read"

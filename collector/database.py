@@ -1,0 +1,110 @@
+"""What the collector must not forget beside the metrics: sites, incidents and their timelines, tokens, the outbox.
+
+SQLAlchemy Core on SQLite; the same statements run on PostgreSQL where the user has one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+metadata = sa.MetaData()
+
+sites = sa.Table(
+    "sites",
+    metadata,
+    sa.Column("site", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("group_name", sa.String, nullable=False),
+)
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("site", sa.String, nullable=False, index=True),
+    sa.Column("place", sa.String, nullable=False),
+    sa.Column("began_at", sa.BigInteger, nullable=False),
+    sa.Column("opened_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("resolved_at", sa.BigInteger),
+    sa.Column("acknowledged_at", sa.BigInteger),
+    sa.Column("acknowledged_by", sa.String),
+    sa.Column("evidence", sa.JSON, nullable=False),
+)
+
+timeline = sa.Table(
+    "timeline",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("incident", sa.ForeignKey("incidents.id"), nullable=False, index=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("about", sa.String, nullable=False),
+    sa.Column("evidence", sa.JSON),
+    sa.Column("text", sa.String),
+    # A journal that is read again after a crash finds the same things: each is written once.
+    sa.UniqueConstraint("incident", "at", "kind", "about"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("incident", sa.ForeignKey("incidents.id"), nullable=False),
+    sa.Column("what", sa.String, nullable=False),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("due_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("sent_at", sa.BigInteger),
+    sa.Column("error", sa.String),
+    sa.UniqueConstraint("incident", "what", "channel"),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("hash", sa.String, nullable=False, unique=True),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("site", sa.String),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at", sa.BigInteger),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("hash", sa.String, primary_key=True),
+    sa.Column("token", sa.ForeignKey("tokens.id"), nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+)
+
+
+class DatabaseError(Exception):
+    """The database cannot be opened. Says which file and why."""
+
+
+def open_database(path: Path) -> sa.Engine:
+    """Open or create the database; any number of processes may, at once. `DatabaseError` says why it cannot be."""
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("pragma journal_mode=wal")
+        cursor.execute("pragma synchronous=full")
+        cursor.execute("pragma foreign_keys=on")
+        cursor.close()
+
+    try:
+        metadata.create_all(engine)
+    except sa.exc.SQLAlchemyError as exc:
+        raise DatabaseError(f"{path}: {getattr(exc, 'orig', exc)}") from None
+    return engine
