@@ -1,0 +1,90 @@
+"""`nhip agent run|validate|status --config FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checks import registry
+from checks.strict import ConfigError, load_yaml
+
+if TYPE_CHECKING:
+    from agents.config import Make
+
+DEFAULT_CONFIG = Path("/etc/nhip/agent.yml")
+OK, PROBLEM = 0, 1
+
+
+def main(argv: list[str], make: Make | None = None) -> int:
+    """Run one of the agent's commands; `make` builds the checks, and is the registry's unless a test brings its own."""
+    parser = argparse.ArgumentParser(prog="nhip agent", description="The service at a site.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|validate|status")
+    for name, words in (
+        ("run", "measure, keep and send until SIGTERM; SIGHUP takes up a changed file"),
+        ("validate", "print everything that is wrong with the file, or what it asks for (exit 1 or 0)"),
+        ("status", "say how the running agent does (exit 0 well, 2 not running or not sending, 3 cannot tell)"),
+    ):
+        command = commands.add_parser(name, help=words, description=words)
+        command.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default %(default)s")
+    options = parser.parse_args(argv)
+    if options.command == "status":
+        return _status(options.config)
+    step = _validate if options.command == "validate" else _run
+    try:
+        return step(options.config, make or registry.make)
+    except ConfigError as exc:
+        print("\n".join(exc.lines()), file=sys.stderr)
+        return PROBLEM
+
+
+def _run(path: Path, make: Make) -> int:
+    import asyncio  # noqa: PLC0415  (only a running agent pays for it)
+    import logging  # noqa: PLC0415
+    import sqlite3  # noqa: PLC0415
+
+    from agents.config import load  # noqa: PLC0415
+    from agents.service import Service  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="nhip agent: %(message)s", stream=sys.stderr)
+    config = load(path, make)
+
+    async def serve() -> None:
+        await Service(path, config, make).run()
+
+    try:
+        asyncio.run(serve())
+    except BlockingIOError:
+        print(f"nhip agent: another agent already works with {config.file.data}", file=sys.stderr)
+        return PROBLEM
+    except (OSError, sqlite3.Error) as exc:
+        print(f"nhip agent: cannot work with {config.file.data}: {exc}", file=sys.stderr)
+        return PROBLEM
+    return OK
+
+
+def _validate(path: Path, make: Make) -> int:
+    from agents.config import load  # noqa: PLC0415  (each command imports what it needs)
+
+    config = load(path, make)
+    file = config.file
+    hourly = sum(3600 / job.interval_seconds for job in config.jobs)
+    print(f"{path}: OK: site {file.site}, node {file.node}, to {file.collector.url}")
+    beat = f"a heartbeat every {file.heartbeat_seconds:g} s"
+    print(f"{len(config.jobs)} checks, {hourly:,.0f} measurements an hour; {beat}")
+    return OK
+
+
+def _status(path: Path) -> int:
+    from agents.config import DEFAULT_DATA  # noqa: PLC0415  (each command imports what it needs)
+    from agents.status import UNKNOWN, report  # noqa: PLC0415
+
+    try:
+        written: dict[str, Any] = load_yaml(path, dict)  # a file that became wrong must not hide a running agent
+    except ConfigError as exc:
+        print("\n".join(exc.lines()), file=sys.stderr)
+        return UNKNOWN
+    code, words = report(Path(str(written.get("data", DEFAULT_DATA))))
+    print(words)
+    return code

@@ -1,0 +1,188 @@
+"""The agent as a service: it joins schedule, spool and uplink, and answers to signals and systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.config import load
+from agents.delivery import Delivery
+from agents.gather import Gather
+from agents.heartbeat import heartbeat
+from agents.notify import notify, watchdog_seconds
+from agents.runner import Runner
+from agents.sink import SpoolSink
+from agents.spool import Spool
+from agents.status import Lock, Status
+from agents.uplink import Uplink
+from checks.strict import ConfigError
+
+if TYPE_CHECKING:
+    from agents.config import AgentConfig, Make
+
+log = logging.getLogger("nhip.agent")
+
+CHECKS_END_WITHIN_SECONDS = 5.0
+LAST_UPLOAD_WITHIN_SECONDS = 5.0
+
+
+class Service:
+    """One running agent."""
+
+    def __init__(self, path: Path, config: AgentConfig, make: Make) -> None:
+        """Open all that it needs. `OSError` or `sqlite3.Error` where the folder or the spool cannot be used."""
+        self._path, self._config, self._make = path, config, make
+        self._began_at = time.monotonic()
+        self._folder = Path(config.file.data)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(self._folder)
+        limits = config.file.spool
+        self._spool = Spool(
+            self._folder / "spool.sqlite", max_bytes=limits.max_bytes, drop=limits.drop, say=log.warning
+        )
+        self._delivery = Delivery(self._spool, self._uplink(config), say=log.warning)
+        sink = SpoolSink(self._spool, self._delivery, say=log.warning)
+        self._gather = Gather(sink, config.file.collector.flush_seconds, say=log.warning)
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._reloaded = asyncio.Event()
+        self._status_trouble = ""
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT; SIGHUP takes up the file as it is now."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        self._runner = Runner(self._config, self._gather.add)
+        self._delivery.start()
+        self._runner.start()
+        tasks = [asyncio.create_task(step()) for step in (self._beat, self._watch, self._take_up_changes)]
+        gc.collect()
+        gc.freeze()  # what was built to start stays to the end: never walk through it again
+        log.info("agent of %s at %s: %d checks", self._config.file.node, self._config.file.site, self._runner.checks)
+        notify("READY=1")
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        notify("STOPPING=1", "STATUS=stopping")
+        for task in tasks:
+            task.cancel()
+        await self._close()
+        for task in tasks:  # one that ended by itself has failed: that must not look like a graceful stop
+            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
+                raise failure
+
+    async def _close(self) -> None:
+        await self._runner.stop(CHECKS_END_WITHIN_SECONDS)
+        await self._gather.close()
+        await asyncio.to_thread(self._delivery.stop, LAST_UPLOAD_WITHIN_SECONDS)
+        self._write_status()
+        self._spool.close()
+        self._lock.release()
+        log.info("agent stopped; %d batches wait in the spool", self._spool.counters().batches)
+
+    async def _beat(self) -> None:
+        """Say at every heartbeat how the agent does: to the collector, to systemd, and to `nhip agent status`."""
+        due = time.monotonic()
+        while True:
+            file = self._config.file
+            counters = self._spool.counters()
+            self._gather.add(
+                heartbeat(
+                    site=file.site,
+                    node=file.node,
+                    interval_seconds=file.heartbeat_seconds,
+                    began_at=self._began_at,
+                    checks=self._runner.checks,
+                    in_error=self._runner.in_error,
+                    overruns=self._runner.overruns,
+                    spool=counters,
+                )
+            )
+            self._write_status()
+            trouble = f"; {self._delivery.trouble}" if self._delivery.trouble else ""
+            notify(f"STATUS={self._runner.checks} checks, {counters.batches} batches wait{trouble}")
+            self._delivery.end_attempt_older_than(3 * file.collector.timeout_seconds)
+            now = time.monotonic()
+            due += file.heartbeat_seconds * (1 + max(0, now - due) // file.heartbeat_seconds)
+            await self._pause(due - now)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; a new configuration may bring a shorter beat, and ends the wait."""
+        self._reloaded.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._reloaded.wait()
+        except TimeoutError:
+            return
+
+    async def _watch(self) -> None:
+        """Show systemd's watchdog that the event loop turns."""
+        seconds = watchdog_seconds()
+        while seconds is not None:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(seconds / 3)
+        await asyncio.Event().wait()
+
+    async def _take_up_changes(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                config = await asyncio.to_thread(load, self._path, self._make)
+                self._use(config)
+                log.info("configuration taken up: %d checks", self._runner.checks)
+            except (ConfigError, OSError) as exc:
+                for line in exc.lines() if isinstance(exc, ConfigError) else [str(exc)]:
+                    log.warning("%s", line)
+                log.warning("the configuration before stays in force")
+            notify("READY=1")
+
+    def _use(self, config: AgentConfig) -> None:
+        before, now = self._config, config.file
+        if now.data != before.file.data:
+            problem = f"cannot change from {before.file.data} while the agent runs: restart it"
+            raise ConfigError([("$.data", problem)], str(self._path))
+        if now.collector != before.file.collector or config.token != before.token:
+            self._delivery.use(self._uplink(config))
+        self._config = config
+        self._spool.set_limits(now.spool.max_bytes, now.spool.drop)
+        self._gather.flush_seconds = now.collector.flush_seconds
+        self._runner.replace(config)
+        self._reloaded.set()
+
+    def _uplink(self, config: AgentConfig) -> Uplink:
+        return Uplink(config.file.collector, config.token, self._spool.agent)
+
+    def _write_status(self) -> None:
+        file, counters, uploaded = self._config.file, self._spool.counters(), self._delivery.last_upload_at
+        status = Status(
+            pid=os.getpid(),
+            site=file.site,
+            node=file.node,
+            written_at=time.time(),
+            heartbeat_seconds=file.heartbeat_seconds,
+            checks=self._runner.checks,
+            checks_in_error=self._runner.in_error,
+            checks_overrun_total=self._runner.overruns,
+            spool_batches=counters.batches,
+            spool_bytes=counters.bytes,
+            dropped_batches=counters.dropped_batches,
+            dropped_bytes=counters.dropped_bytes,
+            refused_batches=self._delivery.refused_batches,
+            last_upload_at=None if uploaded is None else uploaded / 1e9,
+            trouble=self._delivery.trouble,
+        )
+        try:
+            status.write(self._folder)
+        except OSError as exc:
+            if str(exc) != self._status_trouble:
+                log.warning("the status file cannot be written: %s", exc)
+            self._status_trouble = str(exc)

@@ -1,0 +1,55 @@
+"""Where results go. The service knows no more of it than `write`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from checks.line_protocol import encode_result
+from checks.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agents.delivery import Delivery
+    from agents.spool import Spool
+
+
+class Sink(Protocol):
+    """Takes results and keeps them safe, or says why not by its own means: it does not raise."""
+
+    async def write(self, results: Sequence[Result]) -> None:
+        """Take results; when this returns they will survive the end of the process."""
+        ...
+
+
+class SpoolSink:
+    """The agent's own sink: onto the disk first, then the line."""
+
+    def __init__(self, spool: Spool, delivery: Delivery, *, say: Callable[[str], None]) -> None:
+        """Join the two; both are started and stopped by whoever made them."""
+        self._spool, self._delivery, self._say = spool, delivery, say
+
+    async def write(self, results: Sequence[Result]) -> None:
+        """Keep results on disk, off the event loop: a slow disk must not stretch what is being measured."""
+        lines = [self._line(result) for result in results]
+        await asyncio.to_thread(self._spool.add, lines)
+        self._delivery.wake()
+
+    def _line(self, result: Result) -> str:
+        try:
+            return encode_result(result)
+        except ValueError as exc:  # a defect in a check, for example a metric that is not a number
+            words = f"the result cannot be sent: {exc}"
+            self._say(f"{result.check} of {result.target!r}: {words}")
+            return encode_result(
+                Result(
+                    site=result.site,
+                    node=result.node,
+                    check=result.check,
+                    target=result.target,
+                    measured_at=result.measured_at,
+                    duration_seconds=result.duration_seconds,
+                    error=words,
+                )
+            )

@@ -1,0 +1,76 @@
+"""Checks small enough to see through, and `make`, which builds them where an agent would ask the registry.
+
+Run as a program it is `nhip agent` with these checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from checks.check import Check
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from checks.check import CheckError, Unreachable  # noqa: E402  (the path above comes first)
+from checks.strict import ConfigError, build  # noqa: E402
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Counts its own runs: `n` is 1, 2, 3 …, so a lost or repeated result shows."""
+
+    name: ClassVar[str] = "count"
+    summary: ClassVar[str] = "count"
+    target_help: ClassVar[str] = "anything"
+    metrics: ClassVar[Mapping[str, str]] = {"n": "how often it ran"}
+    unreachable: ClassVar[Mapping[str, float]] = {"n": 0}
+    runs: ClassVar[dict[str, int]] = {}
+
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    takes_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+    async def measure(self, target: str) -> dict[str, float]:
+        await asyncio.sleep(self.takes_seconds)
+        Count.runs[target] = Count.runs.get(target, 0) + 1
+        return {"n": Count.runs[target]}
+
+
+class Fail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ends as its `how` says."""
+
+    name: ClassVar[str] = "fail"
+    summary: ClassVar[str] = "fail"
+    target_help: ClassVar[str] = "anything"
+    metrics: ClassVar[Mapping[str, str]] = {"success": "never"}
+    unreachable: ClassVar[Mapping[str, float]] = {"success": 0}
+
+    timeout_seconds: float = 5.0
+    how: str = "error"
+
+    async def measure(self, target: str) -> dict[str, float]:
+        if self.how == "unreachable":
+            raise Unreachable("two\nlines")
+        if self.how == "nan":
+            return {"success": float("nan")}
+        raise CheckError(f"not allowed to ask {target}")
+
+
+def make(name: str, parameters: Mapping[str, object], path: str = "$") -> Check:
+    """Build a tiny check as `registry.make` would."""
+    known: dict[str, type[Check]] = {"count": Count, "fail": Fail}
+    if name not in known:
+        raise ConfigError([("$", f"no check is called {name!r}; there are: {', '.join(known)}")])
+    return build(known[name], dict(parameters), path)
+
+
+if __name__ == "__main__":
+    from agents.command import main
+
+    sys.exit(main(sys.argv[1:], make))
