@@ -52,11 +52,11 @@ async def resolve(host: str, port: int, ip_version: IpVersion | None = None) -> 
     that nobody waits for, and one at most for the same question.
     """
     family = _FAMILIES[ip_version]
-    literal = _literal(host, port)
-    if literal:
-        if ip_version and literal[0][0] != family:
+    known = literal(host, port)
+    if known:
+        if ip_version and known[0][0] != family:
             raise UnresolvedError(f"{host} is not an IPv{ip_version} address")
-        return literal
+        return known
     loop = asyncio.get_running_loop()
     key = (loop, host, port, family)
     if key not in _waiting:
@@ -75,7 +75,7 @@ def _lookup(host: str, port: int, family: socket.AddressFamily, flags: int = 0) 
     return [(each[0], each[4]) for each in found]  # type: ignore[misc]  # the third kind is for no family of ours
 
 
-def _literal(host: str, port: int) -> list[Address]:
+def literal(host: str, port: int = 0) -> list[Address]:
     """Return the address that `host` spells, or nothing when it is a name. Asks nobody."""
     try:
         return _lookup(host, port, socket.AF_UNSPEC, socket.AI_NUMERICHOST)

@@ -7,7 +7,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
-from checks.address import UnresolvedError, resolve
+from checks.address import UnresolvedError, literal, resolve
 from checks.check import CheckError, Unreachable
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ async def connect(phases: Phases, host: str, port: int, ip_version: IpVersion | 
 
 
 async def _addresses(phases: Phases, host: str, port: int, ip_version: IpVersion | None) -> list[Address]:
+    metric = None if literal(host) else "dns_seconds"
     try:
-        async with phases.phase("dns_seconds", f"no answer from this node's resolver for {host}"):
+        async with phases.phase(metric, f"no answer from this node's resolver for {host}"):
             return await resolve(host, port, ip_version)
     except UnresolvedError as exc:
         phases.fail(str(exc))

@@ -37,8 +37,8 @@ class Phases:
         return max(0.0, self._deadline - asyncio.get_running_loop().time())
 
     @asynccontextmanager
-    async def phase(self, metric: str, missing: str, seconds: float | None = None) -> AsyncIterator[None]:
-        """Add the time the block takes to `metric`; past the budget the target failed by `missing`.
+    async def phase(self, metric: str | None, missing: str, seconds: float | None = None) -> AsyncIterator[None]:
+        """Add the time the block takes to `metric`, if it has one; past the budget the target failed by `missing`.
 
         `missing` completes "… within 5 s": `no TLS handshake`. `seconds` caps this phase alone. A phase that fails
         leaves no time behind: it was not measured.
@@ -52,7 +52,8 @@ class Phases:
             if deadline.expired():
                 self.fail(f"{missing} within {self.timeout_seconds:g} s")
             self.fail(f"{missing}: {exc.strerror or exc}")
-        self.metrics[metric] = self.metrics.get(metric, 0.0) + time.perf_counter() - began
+        if metric:
+            self.metrics[metric] = self.metrics.get(metric, 0.0) + time.perf_counter() - began
 
     def fail(self, reason: str) -> NoReturn:
         """End the measurement: the target failed by `reason`, and what was measured before is kept."""
