@@ -1,0 +1,72 @@
+// Server-sent events, read with fetch: EventSource hides the keep-alives, and without them a dead line looks like a quiet one.
+
+const SILENCE_MS = 25_000; // keep-alives come every 10 s
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+
+/** Splits a stream's text into events; feed() answers the whole ones and keeps the rest. */
+export class EventParser {
+  #rest = "";
+
+  feed(text) {
+    const whole = this.#rest + text;
+    const half = whole.endsWith("\r") ? "\r" : ""; // perhaps the first half of a line's end
+    const blocks = whole.slice(0, whole.length - half.length).replace(/\r\n?/g, "\n").split("\n\n");
+    this.#rest = blocks.pop() + half;
+    return blocks.map(readBlock).filter((event) => event.data);
+  }
+}
+
+function readBlock(block) {
+  const event = { name: "message", data: "" };
+  for (const line of block.split("\n")) {
+    const [, field, value] = /^([^:]*):? ?(.*)$/.exec(line);
+    if (field === "event") event.name = value;
+    if (field === "data") event.data += value;
+  }
+  return event;
+}
+
+async function listen(hooks, abort) {
+  let watchdog = 0;
+  const alive = () => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(() => abort.abort(), SILENCE_MS);
+    hooks.news();
+  };
+  try {
+    const response = await fetch("/api/v1/events", { headers: { Accept: "text/event-stream" }, signal: abort.signal });
+    if (!response.ok) return response.status;
+    alive();
+    hooks.opened();
+    const parser = new EventParser();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return 200;
+      alive();
+      for (const { name, data } of parser.feed(value)) hooks.event(name, JSON.parse(data));
+    }
+  } finally {
+    clearTimeout(watchdog);
+  }
+}
+
+/** Listens for ever; hooks: opened(), news() for every sign of life, event(name, data), lost(status). */
+export function listenForEver(hooks) {
+  let abort = new AbortController();
+  let wake = () => {};
+  let tries = 0;
+  const opened = () => { tries = 0; hooks.opened(); };
+  addEventListener("online", () => wake());
+  addEventListener("pagehide", () => abort.abort());
+  const again = async () => {
+    abort = new AbortController();
+    const status = await listen({ ...hooks, opened }, abort).catch(() => 0);
+    hooks.lost(status);
+    const pause = RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)] * (0.75 + Math.random() / 2);
+    await new Promise((resolve) => { wake = resolve; setTimeout(resolve, pause); });
+    again();
+  };
+  again();
+  return { retry: () => { tries = 0; wake(); } };
+}

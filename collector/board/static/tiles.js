@@ -1,0 +1,133 @@
+// The wall: one tile a site, grouped; a change touches only its own tile.
+
+import { h, setText, shape } from "./dom.js";
+import { siteLink } from "./links.js";
+import { LEVELS, state } from "./state.js";
+import { liveTime } from "./times.js";
+import { humanise } from "./units.js";
+import { fold, t } from "./words.js";
+
+const collator = new Intl.Collator("vi", { numeric: true });
+
+/** Few sites get large tiles that tell more; a nation gets small ones that fit. */
+function size(count) {
+  if (count <= 6) return "large";
+  if (count <= 40) return "medium";
+  return count <= 150 ? "small" : "dense";
+}
+
+function figures(site) {
+  const rows = [];
+  if (site.rtt_median_seconds !== undefined) rows.push([t("rtt"), humanise("rtt_median_seconds", site.rtt_median_seconds)]);
+  if (site.loss_ratio !== undefined) rows.push([t("loss"), humanise("loss_ratio", site.loss_ratio)]);
+  return h("span.figures", {}, rows.map(([name, value]) => h("span.figure", {}, h("span.figure-name", {}, name), " ", h("span.figure-value", {}, value))));
+}
+
+function signalCounts(signals) {
+  const parts = LEVELS.filter((level) => signals[level]).map((level) =>
+    h("span.signal-count", { "data-level": level, title: t(level) }, shape(level), String(signals[level]), h("span.unseen", {}, ` ${t(level)}`)));
+  return h("span.signal-counts", {}, parts);
+}
+
+function contents(site, tileSize) {
+  const word = site.silent ? t("silent") : t(site.level);
+  const head = [shape(site.level), h("span.tile-name", {}, site.name), h("span.tile-code", {}, site.site)];
+  if (tileSize === "dense") return [...head, h("span.tile-word", {}, word)];
+  const since = site.since ? [" ", liveTime(site.since, "length")] : [];
+  const heard = site.last_heard_at ? liveTime(site.last_heard_at, "heard") : h("span", {}, t("never_heard"));
+  return [
+    ...head, h("span.tile-state", {}, h("span.tile-word", {}, word), since), figures(site),
+    tileSize === "large" && signalCounts(site.signals), h("span.tile-heard", {}, heard),
+  ];
+}
+
+/** The wall as a view: element, update(site) for one change, filter(words, levels) for what to show. */
+export function createWall() {
+  const element = h("div.wall");
+  const empty = h("p.empty");
+  const tiles = new Map(); // site id -> {element, key, words}
+  const waiting = new Set();
+  let wanted = { words: "", levels: new Set() };
+  let tileSize = "large";
+  let shown = "";
+
+  function fill(tile, site) {
+    const key = JSON.stringify(site);
+    if (tile.key === key) return;
+    const levelChanged = tile.element.dataset.level !== site.level;
+    Object.assign(tile, { key, words: fold(`${site.name} ${site.site} ${site.group ?? ""}`) });
+    tile.element.dataset.level = site.level;
+    tile.element.title = `${site.name} · ${site.site} · ${t(site.level)}`;
+    tile.element.replaceChildren(...contents(site, tileSize).filter(Boolean));
+    if (levelChanged) hide(tile, site);
+  }
+
+  function hide(tile, site) {
+    const { words, levels } = wanted;
+    tile.element.hidden = !(tile.words.includes(words) && (!levels.size || levels.has(site.level)));
+  }
+
+  function build() {
+    tileSize = size(state.sites.size);
+    element.dataset.size = tileSize;
+    tiles.clear();
+    const groups = new Map();
+    for (const site of state.sites.values()) {
+      const name = site.group || "";
+      if (!groups.has(name)) groups.set(name, []);
+      groups.get(name).push(site);
+    }
+    const names = [...groups.keys()].sort((a, b) => (a === "") - (b === "") || collator.compare(a, b));
+    element.replaceChildren(...names.map((name) => group(name, groups.get(name), names.length > 1)), empty);
+    shown = signature();
+    filter(wanted.words, wanted.levels);
+  }
+
+  function group(name, sites, titled) {
+    sites.sort((a, b) => collator.compare(a.name, b.name) || collator.compare(a.site, b.site));
+    const children = sites.map((site) => {
+      const tile = { element: h("a.tile", { href: siteLink(site.site), "data-site": site.site }) };
+      fill(tile, site);
+      tiles.set(site.site, tile);
+      return tile.element;
+    });
+    const title = (titled || name) && h("h2.group-name", {}, name || t("no_group"), " ", h("span.group-size", {}, String(sites.length)));
+    return h("section.group", { style: `--tiles: ${sites.length}` }, title, h("div.tiles", {}, children));
+  }
+
+  const signature = () => [...state.sites.values()].map((site) => `${site.site}\t${site.group ?? ""}\t${site.name}`).sort().join("\n");
+
+  function refresh() {
+    if (signature() !== shown) { build(); return; }
+    for (const site of state.sites.values()) fill(tiles.get(site.site), site);
+  }
+
+  /** Many changes in one frame are painted once. */
+  function update(site) {
+    if (!waiting.size) requestAnimationFrame(flush);
+    waiting.add(site.site);
+  }
+
+  function flush() {
+    const changed = [...waiting].map((id) => state.sites.get(id)).filter(Boolean);
+    waiting.clear();
+    if (changed.every((site) => tiles.has(site.site))) for (const site of changed) fill(tiles.get(site.site), site);
+    else build();
+  }
+
+  function filter(words, levels) {
+    wanted = { words: fold(words.trim()), levels };
+    let some = false;
+    for (const [id, tile] of tiles) {
+      hide(tile, state.sites.get(id) ?? {});
+      some ||= !tile.element.hidden;
+    }
+    for (const section of element.querySelectorAll(".group")) {
+      section.hidden = !section.querySelector(".tile:not([hidden])");
+    }
+    setText(empty, some ? "" : t(state.sites.size ? "no_match" : "no_sites"));
+  }
+
+  build();
+  return { element, update, refresh, filter };
+}

@@ -1,0 +1,59 @@
+// Numbers as people read them: the unit is in the metric's name.
+
+import { locale, t } from "./words.js";
+
+const formats = new Map();
+
+function number(value, options) {
+  const key = `${locale()} ${JSON.stringify(options)}`;
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(locale(), options));
+  return formats.get(key).format(value);
+}
+
+const digits = (value, count = 3) => number(value, { maximumSignificantDigits: count });
+const round = (value) => number(value, { maximumFractionDigits: 1 });
+
+export function duration(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return t("second", { n: whole });
+  if (whole < 3600) return t("minute", { n: Math.floor(whole / 60) });
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+  if (hours >= 48) return t("day", { n: Math.floor(hours / 24) });
+  return t("hour", { n: hours }) + (minutes ? ` ${t("minute", { n: minutes })}` : "");
+}
+
+function time(seconds) {
+  const size = Math.abs(seconds);
+  if (size >= 120) return duration(seconds);
+  if (size >= 1) return `${digits(seconds)} s`;
+  if (size >= 0.0001 || size === 0) return `${digits(seconds * 1e3)} ms`;
+  return `${digits(seconds * 1e6)} µs`;
+}
+
+function scaled(value, base, names) {
+  let size = value;
+  let step = 0;
+  while (Math.abs(size) >= base && step < names.length - 1) {
+    size /= base;
+    step += 1;
+  }
+  return `${digits(size)} ${names[step]}`;
+}
+
+/** The value of a metric with its unit: 0.0123 of rtt_median_seconds is "12,3 ms"; absent is a dash, never 0. */
+export function humanise(metric, value) {
+  if (value === null || value === undefined) return "–";
+  const name = metric.replace(/\[.*$/s, "");
+  if (name === "success" || name === "active") {
+    if (value === 0 || value === 1) return t(value ? "yes" : "no");
+    return `${digits(value * 100)} %`;
+  }
+  if (name.endsWith("_ratio")) return `${round(value * 100)} %`;
+  if (name.endsWith("bits_per_second")) return scaled(value, 1000, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]);
+  if (name.endsWith("bytes_per_second")) return scaled(value, 1024, ["B/s", "KiB/s", "MiB/s", "GiB/s"]);
+  if (name.endsWith("_seconds")) return time(value);
+  if (name.endsWith("_bytes")) return scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
+  if (name.endsWith("_celsius")) return `${round(value)} °C`;
+  if (name.endsWith("_days")) return t("day", { n: round(value) });
+  return Math.abs(value) >= 1000 || Number.isInteger(value) ? number(value, { maximumFractionDigits: 0 }) : digits(value);
+}
