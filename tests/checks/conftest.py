@@ -164,7 +164,7 @@ class Namespace:
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    """Make a namespace with loopback, and an interface `wire` (192.0.2.1/24, 2001:db8::1/64) behind which all is silent.
+    """Make a namespace with loopback, and a `wire` (192.0.2.1/24, 2001:db8::1/64) at whose far end all is silent.
 
     192.0.2.9 and 2001:db8::9 have a hardware address, so packets leave and vanish; any other neighbour is unknown.
     """
@@ -196,3 +196,35 @@ def namespace() -> Iterator[Namespace]:
 def free_tcp_port() -> int:
     """Return a port on loopback on which nothing listens."""
     return free_port()
+
+
+@pytest.fixture(scope="session")
+def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run a real dnsmasq that knows the domain `test.` and asks nobody; give its port."""
+    program = shutil.which("dnsmasq", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("dnsmasq is not installed (apt install dnsmasq-base)")
+    port = free_port()
+    options = [
+        "keep-in-foreground", "conf-file=/dev/null", "no-resolv", "no-hosts", "bind-interfaces", "local=/test/",
+        "listen-address=127.0.0.1", f"port={port}", f"pid-file={tmp_path_factory.mktemp('dnsmasq') / 'pid'}",
+        "log-facility=-", "local-ttl=77", "host-record=portal.test,10.92.0.1,fd00::92", "cname=www.test,portal.test",
+        "mx-host=test,mail.test,10", "txt-record=note.test,Xin chao", "srv-host=_sip._udp.test,meet.test,5060,1,2",
+        "caa-record=test,0,issue,ca.test", "ptr-record=1.0.92.10.in-addr.arpa,portal.test",
+        "txt-record=long.test," + ",".join([char * 250 for char in "abcd"]),
+    ]  # fmt: skip
+    if os.geteuid() == 0:
+        options.append("user=root")
+    process = subprocess.Popen([program, *(f"--{option}" for option in options)], stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def free_udp_port() -> int:
+    """Return a port on loopback to which nothing answers."""
+    return free_port(socket.SOCK_DGRAM)
