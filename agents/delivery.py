@@ -74,7 +74,11 @@ class Delivery:
 
     def _run(self) -> None:
         while self._wait():
-            answer = self._send_all()
+            try:
+                answer = self._send_all()
+            except Exception as exc:  # noqa: BLE001  (a defect here must not end the sending for good)
+                answer = Answer(Fate.LATER, f"sending failed: {type(exc).__name__}: {exc}")
+                self._note(answer)
             if answer is not None:
                 self._back_off(answer)
         self._send_all()

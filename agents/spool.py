@@ -196,7 +196,7 @@ class Spool:
                 self._keep(block)
         self._acknowledged.clear()
         if self._bytes <= BATCH_BYTES and self._db.execute("pragma freelist_count").fetchone()[0] > 256:  # noqa: PLR2004  (1 MiB)
-            self._db.execute("pragma incremental_vacuum").fetchall()  # a backlog has drained: give its space back
+            self._db.executescript("pragma incremental_vacuum")  # a backlog has drained: give its space back
 
     def _keep(self, block: bytes) -> None:
         if self._drop == "newest" and self._bytes + len(block) > self._max_bytes:

@@ -39,6 +39,13 @@ class Fate(Enum):
     LATER = "later"
 
 
+class _Error(msgspec.Struct):
+    """InfluxDB's shape of an error; more may stand beside it."""
+
+    code: str
+    message: str
+
+
 class Answer(NamedTuple):
     """What came of an attempt: `words` for a person, `wait_seconds` if the collector named a time."""
 
@@ -126,12 +133,12 @@ def _judge(status: int, text: bytes, retry_after: str | None) -> Answer:
 
 
 def _explanation(text: bytes) -> tuple[str, str]:
-    """Read InfluxDB's error shape, `{"code", "message", "line"}`; both parts are empty where it is another."""
+    """Return the code and the message of an error; both are empty where it has another shape."""
     try:
-        found = msgspec.json.decode(text)
-        return str(found["code"]), " ".join(str(found["message"]).split())[:300]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        found = msgspec.json.decode(text, type=_Error)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "", ""
+    return found.code, " ".join(found.message.split())[:300]
 
 
 def _seconds(retry_after: str | None) -> float | None:

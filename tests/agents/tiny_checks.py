@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from checks.check import Check
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
