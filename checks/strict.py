@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import types
 import typing
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
 
 if typing.TYPE_CHECKING:
-    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def build(wanted: type[T], data: object, path: str = "$") -> T:
     _inspect(wanted, data, path, problems)
     if not problems:
         try:
-            return msgspec.convert(data, wanted)
+            return _convert(data, wanted)
         except msgspec.ValidationError as exc:
             problems.append(_split(exc, path))
     raise ConfigError(problems)
@@ -110,9 +110,20 @@ def _inspect_struct(wanted: type[msgspec.Struct], data: object, path: str, probl
 
 def _leaf(wanted: Any, data: object, path: str, problems: list[tuple[str, str]]) -> None:
     try:
-        msgspec.convert(data, wanted)
+        _convert(data, wanted)
     except msgspec.ValidationError as exc:
         problems.append(_split(exc, path))
+
+
+def _convert(data: object, wanted: type[T]) -> T:
+    return msgspec.convert(data, wanted, dec_hook=_path)
+
+
+def _path(wanted: type, data: object) -> object:
+    """Read a file's name: the one thing people write that msgspec has no word for."""
+    if wanted is Path and isinstance(data, str) and data:
+        return Path(data)
+    raise ValueError("expected the name of a file or folder")
 
 
 def _split(exc: msgspec.ValidationError, path: str) -> tuple[str, str]:
