@@ -10,8 +10,6 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 import yaml
 
-if typing.TYPE_CHECKING:
-
 T = TypeVar("T")
 
 
