@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from checks.line_protocol import encode_result
-from checks.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agents.delivery import Delivery
     from agents.spool import Spool
+    from checks.result import Result
 
 
 class Sink(Protocol):
@@ -38,18 +39,9 @@ class SpoolSink:
 
     def _line(self, result: Result) -> str:
         try:
-            return encode_result(result)
+            line = encode_result(result)
         except ValueError as exc:  # a defect in a check, for example a metric that is not a number
             words = f"the result cannot be sent: {exc}"
             self._say(f"{result.check} of {result.target!r}: {words}")
-            return encode_result(
-                Result(
-                    site=result.site,
-                    node=result.node,
-                    check=result.check,
-                    target=result.target,
-                    measured_at=result.measured_at,
-                    duration_seconds=result.duration_seconds,
-                    error=words,
-                )
-            )
+            line = encode_result(replace(result, metrics={}, reason=None, error=words))
+        return " ".join(line.split("\n"))  # only quoted text may hold a line feed; a batch is cut at its lines

@@ -66,11 +66,16 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         """Take the lock, or raise `BlockingIOError` where another process has it."""
         self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(self._file)
-            raise
+        for attempt in range(5, -1, -1):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not attempt:
+                    os.close(self._file)
+                    raise
+                time.sleep(0.1)  # it may be only `nhip agent status`, looking whether anyone has it
+            else:
+                return
 
     def release(self) -> None:
         """Let the next one in."""
