@@ -163,7 +163,7 @@ const stream = listenForEver({
   news: () => { state.lastNewsAt = performance.now(); },
   event: heard,
   lost: (status) => {
-    setConnection("lost");
+    setConnection(status === 401 ? "connecting" : "lost");
     if (status === 401) dispatchEvent(new Event("nhip-sign-in"));
   },
 });

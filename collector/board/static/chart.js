@@ -13,6 +13,9 @@ const RANGES = { "10m": 600, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800
 const FASTEST_SECONDS = 2;
 const SLOWEST_SECONDS = 60;
 
+/** The shortest range button that holds so many seconds. */
+export const rangeFor = (seconds) => Object.keys(RANGES).find((name) => RANGES[name] >= seconds) ?? "90d";
+
 const planName = (plan) => (plan.key === "rtt" ? t("rtt_spread") : metricName(plan.key));
 
 function options(names, chosen) {
@@ -43,11 +46,11 @@ export function createChart(site, series, before) {
     options(series.map((one) => `${one.check} → ${one.target} · ${one.node}`), chosen));
   const planSelect = h("select", { "aria-label": t("metric"), onchange: () => { plan = plansOf(series[chosen])[Number(planSelect.value)]; load(); } });
   const zoomButton = (key, sign, action) => h("button.segment", { type: "button", "aria-label": t(key), title: t(key), "data-zoom": key, onclick: action }, sign);
-  const reset = zoomButton("zoom_reset", t("zoom_reset"), () => backToLive());
+  const reset = zoomButton("zoom_reset", "↺", () => backToLive());
   const element = h("div.chart", {},
     h("div.chart-bar", {}, h("div.selects", {}, seriesSelect, planSelect),
-      h("div.segments", { role: "group", "aria-label": t("range") }, buttons),
-      h("div.segments", {}, zoomButton("zoom_in", "+", () => scaleBy(0.5)), zoomButton("zoom_out", "−", () => scaleBy(2)), reset)),
+      h("div.segments", { role: "group", "aria-label": t("range") }, buttons,
+        zoomButton("zoom_in", "+", () => scaleBy(0.5)), zoomButton("zoom_out", "−", () => scaleBy(2)), reset)),
     h("div.plot-box", {}, box, note), legend);
 
   const span = () => zoom ?? [now() / 1000 - RANGES[range], now() / 1000];

@@ -1,11 +1,12 @@
 // One incident: what, where, since when, the evidence, and what happened in order.
 
-import { fetchIncident } from "./api.js";
+import { fetchIncident, fetchSite } from "./api.js";
+import { createChart, rangeFor } from "./chart.js";
 import { h, shape } from "./dom.js";
 import { acknowledgement, evidenceLine } from "./incidents.js";
 import { siteLink } from "./links.js";
 import { on, state } from "./state.js";
-import { fixedTime, liveTime } from "./times.js";
+import { fixedTime, liveTime, now } from "./times.js";
 import { duration } from "./units.js";
 import { said, t } from "./words.js";
 
@@ -32,24 +33,40 @@ function timeline(entries) {
   return h("ol.timeline", {}, entries.map((entry) => h("li", { "data-kind": entry.kind }, fixedTime(entry.at), h("span", {}, said(entry.text)))));
 }
 
-function page(incident) {
+/** The chart of what went wrong: from well before it began until now, or well after it ended. */
+function chartChoice(incident) {
+  const [evidence = {}] = incident.evidence ?? [];
+  const began = Date.parse(incident.began_at) / 1000;
+  const end = incident.resolved_at ? Date.parse(incident.resolved_at) / 1000 : now() / 1000;
+  const margin = Math.max(300, (end - began) / 2);
+  const open = incident.state === "open";
+  return { ...evidence, plan: evidence.metric, range: rangeFor(2 * (end - began)), zoom: open ? null : [began - margin, end + margin] };
+}
+
+function page(incident, chartBox) {
   const level = incident.state === "open" ? incident.severity : "green";
   return [
     h("header.page-head", { "data-level": level }, shape(level), h("div", {},
       h("h1", {}, said(incident.cause.text)),
       h("p.page-sub", {}, h("a", { href: siteLink(incident.site) }, incident.site_name ?? incident.site), ` · ${incident.id}`)), acknowledgement(incident)),
     h("div.columns", {},
-      h("section.panel", {}, facts(incident), h("h2.panel-title.second", {}, t("evidence")), evidenceList(incident.evidence ?? [])),
+      h("div.stack", {}, h("section.panel", {}, facts(incident), h("h2.panel-title.second", {}, t("evidence")), evidenceList(incident.evidence ?? [])), chartBox),
       h("section.panel", {}, h("h2.panel-title", {}, t("timeline")), timeline(incident.timeline ?? []))),
   ];
 }
 
 export function createIncidentView(id) {
   const element = h("div.page", {}, h("p.quiet", {}, t("loading")));
+  const chartBox = h("section.panel.chart-panel");
+  let chart = null;
 
   async function refresh() {
     try {
-      element.replaceChildren(...page(await fetchIncident(id)));
+      const incident = await fetchIncident(id);
+      element.replaceChildren(...page(incident, chartBox));
+      if (chart) return;
+      chart = createChart(incident.site, (await fetchSite(incident.site)).series, chartChoice(incident));
+      chartBox.replaceChildren(chart.element);
     } catch (error) {
       if (error.status === 404) element.replaceChildren(h("p.empty", {}, t("not_found_incident")));
       else if (error.status) element.replaceChildren(h("p.empty", {}, t("failed", { message: error.message })));
@@ -58,5 +75,5 @@ export function createIncidentView(id) {
 
   const ends = [on("refreshed", refresh), on("incident", (incident) => incident.id === id && refresh())];
   refresh();
-  return { element, dispose: () => ends.forEach((end) => end()) };
+  return { element, dispose: () => { ends.forEach((end) => end()); chart?.dispose(); } };
 }

@@ -5,7 +5,7 @@ import { h, shape } from "./dom.js";
 import { incidentLink, siteLink } from "./links.js";
 import { keepIncident, newestFirst, state, tell } from "./state.js";
 import { exactly, fixedTime, liveTime } from "./times.js";
-import { duration, humanise } from "./units.js";
+import { duration, humanise, isBoolean } from "./units.js";
 import { metricName, said, t } from "./words.js";
 
 const RECENT = 8;
@@ -13,9 +13,9 @@ const RECENT = 8;
 /** "http_get 127.0.0.1: Success no (limit 1)" and the reason, as one line. */
 export function evidenceLine(evidence) {
   const value = evidence.value === undefined ? "" : ` ${humanise(evidence.metric, evidence.value)}`;
-  const limit = evidence.limit === undefined ? "" : ` (${t("limit", { limit: humanise(evidence.metric, evidence.limit) })})`;
+  const limit = evidence.limit === undefined || isBoolean(evidence.metric) ? "" : ` (${t("limit", { limit: humanise(evidence.metric, evidence.limit) })})`;
   const reason = evidence.reason ? ` · ${evidence.reason}` : "";
-  return [evidence.check, evidence.target].filter(Boolean).join(" ") + `: ${metricName(evidence.metric)}${value}${limit}${reason}`;
+  return [evidence.check, evidence.target].filter(Boolean).join(" ") + `: ${metricName(evidence.metric)}${value && isBoolean(evidence.metric) ? ":" : ""}${value}${limit}${reason}`;
 }
 
 function lasted(incident) {
@@ -74,8 +74,9 @@ export function createIncidentPanel() {
   const open = h("div.incident-list");
   const resolved = h("div.incident-list");
   const count = h("span.count");
-  const element = h("aside.panel.incidents", { "aria-label": t("incidents") },
-    h("h2.panel-title", {}, t("incidents"), " ", count), open, h("h2.panel-title.second", {}, t("resolved_recently")), resolved);
+  const element = h("aside.incidents", { "aria-label": t("incidents") },
+    h("section.panel.open-ones", {}, h("h2.panel-title", {}, t("incidents"), " ", count), open),
+    h("section.panel.resolved-ones", {}, h("h2.panel-title", {}, t("resolved_recently")), resolved));
 
   function refresh() {
     const opened = newestFirst(state.open.values(), "opened_at");

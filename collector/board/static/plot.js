@@ -22,11 +22,11 @@ function timeLabels(_, splits, __, ___, spacing) {
   });
 }
 
-function axes(plan) {
+function axes(plan, narrow) {
   const look = { stroke: colour("--muted"), font: FONT, ticks: { stroke: colour("--border"), width: 1 } };
-  const value = { ...look, size: 74, grid: { stroke: colour("--grid"), width: 1 }, values: (_, splits) => splits.map((split) => humanise(plan.metric, split)) };
+  const value = { ...look, size: narrow ? 58 : 74, grid: { stroke: colour("--grid"), width: 1 }, values: (_, splits) => splits.map((split) => humanise(plan.metric, split)) };
   const time = { ...look, size: 46, space: 64, grid: { show: false }, values: timeLabels };
-  const fault = { ...look, side: 1, scale: "fault", size: 54, grid: { show: false }, values: (_, splits) => splits.map((split) => humanise("loss_ratio", split)) };
+  const fault = { ...look, side: 1, scale: "fault", size: narrow ? 52 : 54, grid: { show: false }, values: (_, splits) => splits.map((split) => humanise("loss_ratio", split)) };
   return plan.fault ? [time, value, fault] : [time, value];
 }
 
@@ -36,7 +36,7 @@ function series() {
     {}, edge,
     { stroke: colour("--accent"), width: 1.75, points: { size: 5, fill: colour("--accent") } },
     edge,
-    { scale: "fault", stroke: colour("--fault"), fill: colour("--fault-fill"), width: 1, points: { show: false }, paths: uPlot.paths.bars({ size: [0.8, 24, 2], align: 1 }) },
+    { scale: "fault", fill: colour("--fault-fill"), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.8, 24, 2], align: 1 }) },
   ];
 }
 
@@ -44,7 +44,7 @@ function series() {
 export function createPlot(box, plan, data, span, hooks) {
   const plot = new uPlot({
     width: Math.max(box.clientWidth, 200), height: Math.max(box.clientHeight, 180), legend: { show: false },
-    axes: axes(plan), series: series(), bands: [{ series: [3, 1], fill: colour("--band") }],
+    axes: axes(plan, box.clientWidth < 500), series: series(), bands: [{ series: [3, 1], fill: colour("--band") }],
     scales: {
       x: { range: () => span() },
       y: { range: { min: { soft: 0, mode: 1, pad: 0 }, max: { pad: 0.12, soft: 0, mode: 2 } } },

@@ -16,29 +16,39 @@ function size(count) {
   return count <= 150 ? "small" : "dense";
 }
 
-function figures(site) {
+/** named: with the word before the number, where there is room; a hidden word for screen readers otherwise. */
+function figures(site, named) {
   const rows = [];
   if (site.rtt_median_seconds !== undefined) rows.push([t("rtt"), humanise("rtt_median_seconds", site.rtt_median_seconds)]);
   if (site.loss_ratio !== undefined) rows.push([t("loss"), humanise("loss_ratio", site.loss_ratio)]);
-  return h("span.figures", {}, rows.map(([name, value]) => h("span.figure", {}, h("span.figure-name", {}, name), " ", h("span.figure-value", {}, value))));
+  return h("span.figures", {}, rows.map(([name, value]) =>
+    h("span.figure", { title: name }, h(named ? "span.figure-name" : "span.unseen", {}, name), " ", h("span.figure-value", {}, value))));
+}
+
+const TYPES = { Phường: "P.", Xã: "X.", "Đặc khu": "ĐK.", "Thị trấn": "TT." };
+
+/** "P. Cái Khế": on a wall of Phường and Xã the name itself must not be cut off. */
+function shortName(name) {
+  return name.replace(/^(Phường|Xã|Đặc khu|Thị trấn) /, (_, type) => `${TYPES[type]} `);
 }
 
 function signalCounts(signals) {
   const parts = LEVELS.filter((level) => signals[level]).map((level) =>
-    h("span.signal-count", { "data-level": level, title: t(level) }, shape(level), String(signals[level]), h("span.unseen", {}, ` ${t(level)}`)));
+    h("span.signal-count", { "data-level": level }, shape(level), `${signals[level]} ${t(level)}`));
   return h("span.signal-counts", {}, parts);
 }
 
 function contents(site, tileSize) {
-  const word = site.silent ? t("silent") : t(site.level);
-  const head = [shape(site.level), h("span.tile-name", {}, site.name), h("span.tile-code", {}, site.site)];
-  if (tileSize === "dense") return [...head, h("span.tile-word", {}, word)];
-  const since = site.since ? [" ", liveTime(site.since, "length")] : [];
-  const heard = site.last_heard_at ? liveTime(site.last_heard_at, "heard") : h("span", {}, t("never_heard"));
-  return [
-    ...head, h("span.tile-state", {}, h("span.tile-word", {}, word), since), figures(site),
-    tileSize === "large" && signalCounts(site.signals), h("span.tile-heard", {}, heard),
-  ];
+  const word = h("span.tile-word", {}, site.silent ? t("silent") : t(site.level));
+  const roomy = tileSize === "large" || tileSize === "medium";
+  const head = [shape(site.level), h("span.tile-name", {}, roomy ? site.name : shortName(site.name)), h("span.tile-code", {}, site.site)];
+  if (tileSize === "dense") return [...head, word];
+  const since = site.since ? [" ", liveTime(site.since, roomy ? "length" : "coarse")] : [];
+  const heard = h("span.tile-heard", {}, site.last_heard_at ? liveTime(site.last_heard_at, "heard") : t("never_heard"));
+  const state = h("span.tile-state", {}, word, since);
+  // In a small tile the figures of a silent site, which are old, make room for how long it has been silent.
+  if (!roomy) return [...head, state, site.silent ? heard : figures(site, false)];
+  return [...head, state, figures(site, true), tileSize === "large" && signalCounts(site.signals), heard];
 }
 
 /** The wall as a view: element, update(site) for one change, filter(words, levels) for what to show. */
@@ -70,6 +80,7 @@ export function createWall() {
   function build() {
     tileSize = size(state.sites.size);
     element.dataset.size = tileSize;
+    element.dataset.sites = String(state.sites.size);
     tiles.clear();
     const groups = new Map();
     for (const site of state.sites.values()) {

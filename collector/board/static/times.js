@@ -20,7 +20,14 @@ export const zoneName = () =>
   new Intl.DateTimeFormat(locale(), { timeZoneName: "long" }).formatToParts(new Date()).find((part) => part.type === "timeZoneName").value;
 
 export const clockTime = (at) => format(at, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-export const day = (at) => format(at, { day: "2-digit", month: "2-digit" });
+const two = (number) => String(number).padStart(2, "0");
+
+/** "22/11" in both languages: Intl's Vietnamese would say "22-11". */
+export function day(at) {
+  const date = new Date(at);
+  return `${two(date.getDate())}/${two(date.getMonth() + 1)}`;
+}
+
 const fullDay = (at) => format(at, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
 /** "14:05:10", with the day before it when that is not today. */
@@ -34,10 +41,11 @@ export const exactly = (at) => `${clockTime(at)}, ${fullDay(at)} (${zoneName()})
 const LIVE = {
   ago: (seconds) => (seconds < 2 ? t("just_now") : t("ago", { age: duration(seconds) })),
   length: (seconds) => duration(seconds),
+  coarse: (seconds) => duration(seconds, true),
   heard: (seconds) => t("heard", { age: LIVE.ago(seconds) }),
 };
 
-/** A <time> that keeps itself true: kind is "ago", "length" or "heard". */
+/** A <time> that keeps itself true: kind is "ago", "length", "coarse" or "heard". */
 export function liveTime(at, kind) {
   return h("time", { datetime: at, title: exactly(at), "data-live": kind }, LIVE[kind](ageSeconds(at)));
 }

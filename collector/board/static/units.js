@@ -13,13 +13,14 @@ function number(value, options) {
 const digits = (value, count = 3) => number(value, { maximumSignificantDigits: count });
 const round = (value) => number(value, { maximumFractionDigits: 1 });
 
-export function duration(seconds) {
+/** coarse: only the largest unit, where there is little room. */
+export function duration(seconds, coarse = false) {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 60) return t("second", { n: whole });
   if (whole < 3600) return t("minute", { n: Math.floor(whole / 60) });
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
   if (hours >= 48) return t("day", { n: Math.floor(hours / 24) });
-  return t("hour", { n: hours }) + (minutes ? ` ${t("minute", { n: minutes })}` : "");
+  return t("hour", { n: hours }) + (minutes && !coarse ? ` ${t("minute", { n: minutes })}` : "");
 }
 
 function time(seconds) {
@@ -40,11 +41,13 @@ function scaled(value, base, names) {
   return `${digits(size)} ${names[step]}`;
 }
 
+export const isBoolean = (metric) => metric === "success" || metric === "active";
+
 /** The value of a metric with its unit: 0.0123 of rtt_median_seconds is "12,3 ms"; absent is a dash, never 0. */
 export function humanise(metric, value) {
   if (value === null || value === undefined) return "–";
   const name = metric.replace(/\[.*$/s, "");
-  if (name === "success" || name === "active") {
+  if (isBoolean(name)) {
     if (value === 0 || value === 1) return t(value ? "yes" : "no");
     return `${digits(value * 100)} %`;
   }
