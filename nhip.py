@@ -6,7 +6,7 @@ import importlib
 import sys
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "up": ("collector.up", "everything on this machine: collector, agent and board"),
+    "up": ("collector.up.command", "everything on this machine: collector, agent and board"),
     "check": ("checks.command", "list the checks, or run one now"),
     "agent": ("agents.command", "the service at a site: run, validate, status"),
     "collector": ("collector.command", "receive, judge, tell: serve, validate, replay"),

@@ -124,6 +124,11 @@ class Decoder:
             parts.append(self._read_careful(careful, precision, arrived_at, site, errors, texts))
         return _join(parts, texts), errors
 
+    @staticmethod
+    def nothing() -> Columns:
+        """Return columns without a point."""
+        return _join([], [])
+
     def _sort(
         self, body: bytes, keys: dict[bytes, tuple[int, int]]
     ) -> tuple[dict[int, _Gathered], list[tuple[int, bytes]]]:

@@ -86,6 +86,13 @@ sessions = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False),
 )
 
+positions = sa.Table(
+    "positions",
+    metadata,
+    sa.Column("consumer", sa.String, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
 
 class DatabaseError(Exception):
     """The database cannot be opened. Says which file and why."""

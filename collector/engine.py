@@ -46,7 +46,8 @@ class Engine:
         self._stale = int(config.stale_seconds * 1e9)
         self.levels = Levels(config.all_limits())
         self.silence = Silence(config.silence_seconds)
-        self.incidents = Incidents(Places(config.services))
+        self.places = Places(config.services)
+        self.incidents = Incidents(self.places)
         self.reasons: dict[int, tuple[int, str]] = {}
         self._series_of: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by signal
         self._node_of: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by series

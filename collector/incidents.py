@@ -88,6 +88,11 @@ class Places:
 
     def __init__(self, services: Sequence[Service]) -> None:
         """Know the targets of every service."""
+        self._services: dict[str, str] = {}
+        self.name(services)
+
+    def name(self, services: Sequence[Service]) -> None:
+        """Know these services instead."""
         self._services = {target: service.service for service in services for target in service.targets}
 
     def of(self, series: Series) -> Place:
@@ -168,6 +173,11 @@ class Incidents:
         incidents = msgspec.convert(saved["open"], list[Incident], strict=False)
         self.open = {incident.place: incident for incident in incidents}
         self._count = msgspec.convert(saved["count"], int)
+
+    def recover(self, incidents: Sequence[Incident], count: int) -> None:
+        """Go on from what the database holds, where no checkpoint is left."""
+        self.open = {incident.place: incident for incident in incidents}
+        self._count = count
 
     def _opened(
         self, place: Place, change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None

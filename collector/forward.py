@@ -1,0 +1,139 @@
+"""Every point, on to a long-term database that speaks InfluxDB v2's write API: InfluxDB 2 and 3, VictoriaMetrics.
+
+It reads the journal at its own pace, from its own durable position, in a thread of its own: when the database is slow
+or away, detection does not notice, and nothing is skipped that the journal still holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import urllib3
+from influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+from sqlalchemy.dialects.sqlite import insert
+
+from checks.line_protocol import Point, decode, encode
+from collector.catalogue import series_of
+from collector.database import positions
+from collector.journal import Entry, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from collector.config import Forward as Settings
+
+log = logging.getLogger(__name__)
+
+_ENTRIES = 50
+_IDLE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_GIVE_UP = range(400, 500)
+_TRY_AGAIN = {401, 403, 404, 408, 429}
+
+
+class Forward:
+    """The forwarding thread."""
+
+    consumer = "forward"
+
+    def __init__(self, settings: Settings, journal_path: Path, database: sa.Engine) -> None:
+        """Forward what `journal_path` holds; the position is kept in `database`."""
+        self._settings = settings
+        self._journal_path = journal_path
+        self._database = database
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
+        self.position = self._load()
+        self.refused = 0
+        """Entries that the database refused for good: counted and left behind, so that one cannot block the rest."""
+        self.problem: str | None = None
+        """Why nothing gets through right now, if so."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the request under way."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        settings = self._settings
+        token = settings.token_file.read_text(encoding="utf-8").strip() if settings.token_file else ""
+        journal = Journal(self._journal_path)
+        pause = _IDLE_SECONDS
+        milliseconds = int(settings.timeout_seconds * 1000)
+        try:
+            with InfluxDBClient(settings.url, token=token, org=settings.org, timeout=milliseconds) as client:
+                while not self._stop.is_set():
+                    went_well, moved = self._turn(journal, client)
+                    pause = _IDLE_SECONDS if went_well else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                    if not moved:
+                        self._stop.wait(pause)
+        finally:
+            journal.close()
+
+    def _turn(self, journal: Journal, client: InfluxDBClient) -> tuple[bool, bool]:
+        """Send the next entries; return whether the database answered, and whether the position moved."""
+        entries = list(journal.read(self.position, _ENTRIES))
+        if not entries:
+            return True, False
+        lines = list(full_lines(entries))
+        try:
+            if lines:
+                with client.write_api(write_options=SYNCHRONOUS) as api:
+                    api.write(self._settings.bucket, self._settings.org, "\n".join(lines).encode())
+        except ApiException as exc:
+            if exc.status not in _GIVE_UP or exc.status in _TRY_AGAIN:
+                return self._trouble(f"HTTP {exc.status}"), False
+            self.refused += len(entries)
+            log.error("%d entries were refused by %s (HTTP %s) and are left out", len(entries), self._settings.url, exc.status)  # noqa: TRY400  (the answer's body may be long, and is the database's)
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            return self._trouble(type(exc).__name__), False
+        self.problem = None
+        self._save(entries[-1].position)
+        return True, True
+
+    def _trouble(self, words: str) -> bool:
+        if self.problem is None:
+            log.warning("points wait for %s: %s", self._settings.url, words)
+        self.problem = words
+        return False
+
+    def _load(self) -> int:
+        with self._database.connect() as db:
+            query = sa.select(positions.c.position).where(positions.c.consumer == self.consumer)
+            return db.execute(query).scalar() or 0
+
+    def _save(self, position: int) -> None:
+        row = {"consumer": self.consumer, "position": position}
+        with self._database.begin() as db:
+            db.execute(insert(positions).values(row).on_conflict_do_update(index_elements=["consumer"], set_=row))
+        self.position = position
+
+
+def full_lines(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield the good lines of entries with what the request said of them written out: site, timestamp in nanoseconds."""
+    for entry in entries:
+        for item in decode(entry.body, entry.precision):
+            if isinstance(item, Point):
+                line = _full(item, entry)
+                if line is not None:
+                    yield line
+
+
+def _full(point: Point, entry: Entry) -> str | None:
+    try:
+        series = series_of(point.measurement, point.tags, entry.site)
+    except ValueError:
+        return None  # refused when it came, by the same words
+    at = entry.arrived_at if point.timestamp is None else point.timestamp
+    return encode(Point(point.measurement, {**point.tags, "site": series.site}, point.fields, at))

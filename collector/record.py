@@ -1,0 +1,86 @@
+"""What the judge finds, written down: incidents, their timelines, and what people are to be told, in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from collector.database import incidents, outbox, sites, timeline
+from collector.incidents import Evidence, Incident, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from collector.config import Site
+    from collector.incidents import Transition
+
+
+class Record:
+    """Writes transitions so that writing them again, after a crash, changes nothing."""
+
+    def __init__(self, database: sa.Engine, channels: Sequence[str]) -> None:
+        """Write to `database`; every incident is told to every one of `channels`."""
+        self._database = database
+        self._channels = channels
+
+    def write(self, transitions: Iterable[Transition], now: int) -> None:
+        """Write all of `transitions`. `now` (nanoseconds) is when people may be told."""
+        with self._database.begin() as db:
+            for transition in transitions:
+                self._write(db, transition, now)
+
+    def sites(self, configured: Sequence[Site]) -> None:
+        """Write down the sites that the configuration names."""
+        with self._database.begin() as db:
+            for site in configured:
+                row = {"site": site.site, "name": site.name, "group_name": site.group}
+                statement = insert(sites).values(row)
+                db.execute(statement.on_conflict_do_update(index_elements=["site"], set_=row))
+
+    def open_incidents(self) -> tuple[list[Incident], int]:
+        """Return the incidents that are open, and how many there ever were: what a lost checkpoint is mended from."""
+        with self._database.connect() as db:
+            rows = db.execute(sa.select(incidents).where(incidents.c.state == "open")).mappings().all()
+            count = db.execute(sa.select(sa.func.count()).select_from(incidents)).scalar_one()
+        return [incident_of(row) for row in rows], count
+
+    def _write(self, db: sa.Connection, transition: Transition, now: int) -> None:
+        incident = transition.incident
+        row = {
+            "id": incident.id,
+            "state": "open" if incident.open else "resolved",
+            "severity": incident.severity,
+            "kind": incident.place.kind,
+            "site": incident.place.site,
+            "place": incident.place.name,
+            "began_at": incident.began_at,
+            "opened_at": incident.opened_at,
+            "resolved_at": incident.resolved_at,
+            "evidence": {str(signal): msgspec.to_builtins(item) for signal, item in incident.evidence.items()},
+        }
+        db.execute(insert(incidents).values(row).on_conflict_do_update(index_elements=["id"], set_=row))
+        for item in transition.happened:
+            about = f"{item.evidence.check} {item.evidence.target} {item.evidence.metric}" if item.evidence else ""
+            evidence = msgspec.to_builtins(item.evidence) if item.evidence else None
+            line = {"incident": incident.id, "at": item.at, "kind": item.kind, "about": about, "evidence": evidence}
+            db.execute(insert(timeline).values(line).on_conflict_do_nothing())
+        if transition.tell is not None:
+            for channel in self._channels:
+                note = {"incident": incident.id, "what": transition.tell, "channel": channel, "due_at": now, "attempts": 0}
+                db.execute(insert(outbox).values(note).on_conflict_do_nothing())
+
+
+def incident_of(row: Any) -> Incident:
+    """Return the incident that a database row holds."""
+    return Incident(
+        id=row["id"],
+        place=Place(row["kind"], row["site"], row["place"]),
+        began_at=row["began_at"],
+        opened_at=row["opened_at"],
+        severity=row["severity"],
+        resolved_at=row["resolved_at"],
+        evidence={int(signal): msgspec.convert(item, Evidence) for signal, item in row["evidence"].items()},
+    )

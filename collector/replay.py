@@ -1,0 +1,123 @@
+"""Judge a recording: line protocol in, what would have been found out, by the very steps that judge live."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checks.line_protocol import LineError, Point, decode, encode
+from collector.catalogue import Catalogue
+from collector.columns import Decoder
+from collector.detect.levels import LEVELS
+from collector.engine import Engine
+from collector.words import cause, local, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.config import Config
+    from collector.detect.levels import LevelChanged
+    from collector.engine import Judged
+    from collector.incidents import Transition
+
+Found = dict[str, Any]
+
+
+def main(files: list[str], config: Config, how: str) -> int:
+    """Print what judging `files` by `config` finds, as text or as JSON lines; 1 if a file cannot be read."""
+    try:
+        lines, problems = read_lines(files)
+    except OSError as exc:
+        print(f"nhip collector replay: {exc.filename}: {exc.strerror}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    for found in replay(lines, config):
+        print(json.dumps(found, ensure_ascii=False) if how == "json" else in_words(found))
+    return 0
+
+
+def read_lines(files: list[str]) -> tuple[list[tuple[int, bytes]], list[str]]:
+    """Return all points of `files` by timestamp, and a sentence for every line that is left out."""
+    lines: list[tuple[int, bytes]] = []
+    problems: list[str] = []
+    for name in files:
+        body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        for item in decode(body):
+            if isinstance(item, LineError):
+                problems.append(f"{name}: {item}")
+            elif item.timestamp is None:
+                problems.append(f"{name}: a point of {item.measurement!r} has no timestamp: it cannot be placed")
+            else:
+                lines.append((item.timestamp, encode(Point(item.measurement, item.tags, item.fields, item.timestamp)).encode()))
+    lines.sort(key=lambda line: line[0])
+    return lines, problems
+
+
+def replay(lines: list[tuple[int, bytes]], config: Config) -> Iterator[Found]:
+    """Yield what is found, in order. Each point arrives at its own timestamp; time passes between points and no further."""
+    catalogue = Catalogue(max_signals_per_site=1 << 40)
+    engine, decoder = Engine(config, catalogue), Decoder(catalogue)
+    index = 0
+    while index < len(lines):
+        at, end = lines[index][0], index
+        while end < len(lines) and lines[end][0] == at:
+            end += 1
+        columns, _ = decoder.decode(b"\n".join(line for _, line in lines[index:end]), arrived_at=at)
+        for judged in (engine.tick(at), engine.step(columns, arrived_at=at)):
+            yield from _found(judged, catalogue)
+        index = end
+
+
+def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:
+    for change in judged.levels:
+        yield _signal(change, catalogue)
+    for silence in judged.silences:
+        site, node = silence.node
+        was, now = ("green", "unknown") if silence.silent else ("unknown", "green")
+        yield {
+            "type": "signal", "at": silence.known_at, "site": site, "node": node, "check": "agent", "target": "",
+            "metric": "heard", "from": was, "to": now,
+        }  # fmt: skip
+    for transition in judged.transitions:
+        if transition.tell is not None:
+            yield _incident(transition)
+
+
+def _signal(change: LevelChanged, catalogue: Catalogue) -> Found:
+    signal = catalogue.signals[change.signal]
+    told = {
+        "type": "signal", "at": change.known_at, "site": signal.series.site, "node": signal.series.node,
+        "check": signal.series.check, "target": signal.series.target, "metric": signal.metric,
+        "from": LEVELS[change.was], "to": LEVELS[change.now], "began_at": change.began_at, "value": change.value,
+    }  # fmt: skip
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _incident(transition: Transition) -> Found:
+    incident = transition.incident
+    place = incident.place
+    return {
+        "type": "incident",
+        "at": incident.opened_at if incident.resolved_at is None else incident.resolved_at,
+        "id": incident.id,
+        "state": "open" if incident.open else "resolved",
+        "cause": {"kind": place.kind, "site": place.site, "place": place.name, "text": cause(place)["en"]},
+        "sites": [place.site],
+        "began_at": incident.began_at,
+        "evidence": [seen(item, "en") for item in incident.evidence.values() if item.level == "red"],
+    }
+
+
+def in_words(found: Found) -> str:
+    """Say one finding in a line for a person."""
+    at = local(found["at"])
+    if found["type"] == "incident":
+        shown = "; ".join(found["evidence"])
+        return f"{at}  INCIDENT {found['id']} {found['state']:<8}  site {found['sites'][0]}: {found['cause']['text']}" + (
+            f" [{shown}]" if shown else ""
+        )
+    what = " ".join(part for part in (found["check"], found["target"], found["metric"]) if part)
+    return f"{at}  signal  {found['from']} → {found['to']}  site {found['site']} {what}"

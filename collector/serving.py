@@ -1,0 +1,240 @@
+"""The collector put together: files opened, threads started, the web served, and all of it ended again in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from collector.catalogue import Catalogue
+from collector.clock import SteadyClock
+from collector.columns import Decoder
+from collector.database import open_database
+from collector.engine import Engine
+from collector.forward import Forward
+from collector.history import History
+from collector.journal import Journal
+from collector.measures import Measures
+from collector.notifier import Notifier, open_channels
+from collector.overview import Overview
+from collector.pipeline import Pipeline
+from collector.record import Record
+from collector.store import Store
+from collector.storing import Storing
+from collector.tokens import Tokens
+from collector.upkeep import Upkeep
+from collector.watching import Watching
+from collector.web import problems
+from collector.web.access import Access
+from collector.web.api import VERSION, api_routes
+from collector.web.events import Events
+from collector.web.headers import Headers
+from collector.web.problems import Json
+from collector.web.write import write_routes
+
+if TYPE_CHECKING:
+    from collector.config import Config
+    from collector.incidents import Places
+
+log = logging.getLogger(__name__)
+
+BOARD = Path(__file__).with_name("board")
+
+
+class StartError(Exception):
+    """The collector cannot start. One line says why, and what would help."""
+
+
+@dataclass(slots=True)
+class Collector:
+    """Every part of a running collector."""
+
+    config: Config
+    journal: Journal
+    store: Store
+    storing: Storing
+    pipeline: Pipeline
+    notifier: Notifier
+    forward: Forward | None
+    upkeep: Upkeep
+    events: Events
+    places: Places
+    app: FastAPI
+
+    def start(self) -> None:
+        """Judge what an earlier run left, then take on work."""
+        replayed = self.pipeline.start()
+        if replayed:
+            log.info("judged again %d entries that the last checkpoint did not hold", replayed)
+        self.storing.start()
+        self.notifier.start()
+        self.upkeep.start()
+        if self.forward is not None:
+            self.forward.start()
+
+    def stop(self) -> None:
+        """End in the order of the stream: judge, store, tell, then close the files."""
+        self.pipeline.stop()
+        self.upkeep.stop()
+        self.storing.stop()
+        if self.forward is not None:
+            self.forward.stop()
+        self.notifier.stop()
+        self.store.close()
+        self.journal.close()
+
+
+def build(config: Config) -> Collector:
+    """Open everything that `config` names. `StartError`, `JournalError`, `StoreError` and the like say what cannot be."""
+    data = make_folder(config.data)
+    database = open_database(data / "collector.db")
+    journal = Journal(data / "journal.db")
+    catalogue = Catalogue(max_signals_per_site=config.write.max_signals_per_site)
+    journal.restore(catalogue)
+    store = Store(data / "metrics.duckdb", config.store)
+    channels = open_channels(config.channels)
+    record = Record(database, [channel.name for channel in channels])
+    record.sites(config.sites)
+    engine, decoder = Engine(config, catalogue), Decoder(catalogue)
+    overview, history = Overview(engine, catalogue, config.sites), History(database)
+    events, measures = Events(overview.summary), Measures()
+    storing = Storing(store, journal, catalogue)
+    pipeline = Pipeline(
+        journal=journal, catalogue=catalogue, decoder=decoder, engine=engine, record=record, storing=storing,
+        measures=measures, clock=SteadyClock(), checkpoint_path=data / "judge.npz",
+        watch=Watching(events, catalogue, engine, overview, config.sites).watch,
+    )  # fmt: skip
+    forward = Forward(config.forward, journal.path, database) if config.forward else None
+    notifier = Notifier(database, channels)
+    upkeep = Upkeep(config.journal, journal, lambda: _needed(pipeline, storing, forward))
+    measures.expose(lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep))
+    tokens = Tokens(database)
+    access = Access(tokens, loopback_reads=config.loopback_reads)
+    app = FastAPI(title="Nhịp collector", version=VERSION, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, max_body_size=config.write.max_body_bytes)
+    problems.install(app)
+    app.include_router(
+        write_routes(
+            access=access, decoder=decoder, pipeline=pipeline, measures=measures,
+            max_body_bytes=config.write.max_body_bytes,
+        )  # fmt: skip
+    )
+    app.include_router(
+        api_routes(
+            config=config, access=access, tokens=tokens, overview=overview, history=history, store=store,
+            catalogue=catalogue, events=events,
+        )  # fmt: skip
+    )
+    _own_routes(app, access, pipeline, storing, measures, forward)
+    return Collector(config, journal, store, storing, pipeline, notifier, forward, upkeep, events, engine.places, app)
+
+
+def _own_routes(
+    app: FastAPI, access: Access, pipeline: Pipeline, storing: Storing, measures: Measures, forward: Forward | None
+) -> None:
+    @app.get("/health", tags=["own"], summary="Whether the collector takes in, judges and stores")
+    async def health() -> Json:
+        trouble = {
+            "judging": pipeline.failed,
+            "storing": storing.problem,
+            "forwarding": forward.problem if forward is not None else None,
+        }
+        named = {name: words for name, words in trouble.items() if words}
+        status = "fail" if pipeline.failed else "warn" if named else "pass"
+        return Json({"status": status, "version": VERSION, **named}, 503 if pipeline.failed else 200)
+
+    @app.get("/metrics", tags=["own"], summary="The collector's own figures, for Prometheus")
+    async def metrics(request: Request) -> Response:
+        access.require(request, "viewer")
+        return Response(measures.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def page() -> FileResponse:
+        return FileResponse(BOARD / "page.html", headers={"Cache-Control": "no-cache"})
+
+    for path in ("/", "/site/{site}", "/incident/{incident}"):
+        app.add_api_route(path, page, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=BOARD / "static"))
+
+    app.add_middleware(Headers)
+
+
+def _needed(pipeline: Pipeline, storing: Storing, forward: Forward | None) -> int:
+    """Return the position up to which nobody needs the journal any more."""
+    reached = [pipeline.position, storing.position]
+    return min([*reached, forward.position] if forward is not None else reached)
+
+
+def _gauges(
+    catalogue: Catalogue, engine: Engine, pipeline: Pipeline, storing: Storing, store: Store,
+    notifier: Notifier, forward: Forward | None, upkeep: Upkeep,
+) -> dict[str, tuple[str, float]]:  # fmt: skip
+    told: dict[str, tuple[str, float]] = {
+        "nhip_series": ("Series ever seen", len(catalogue.series)),
+        "nhip_signals": ("Signals ever seen", len(catalogue.signals)),
+        "nhip_incidents_open": ("Incidents open now", len(engine.incidents.open)),
+        "nhip_nodes_silent": ("Nodes silent now", len(engine.silence.silent)),
+        "nhip_bodies_waiting": ("Bodies that wait to be judged", pipeline.waiting),
+        "nhip_store_lag_entries": ("Journal entries judged and not yet stored", pipeline.position - storing.position),
+        "nhip_store_roll_up_seconds": ("How long the last roll-up took", storing.roll_up_seconds),
+        "nhip_store_points_out_of_range": ("Points too old or too far ahead to store", store.out_of_range),
+        "nhip_journal_bytes": ("Bytes that the journal's entries take", upkeep.journal_bytes),
+        "nhip_messages_waiting": ("Messages not yet sent", notifier.waiting()),
+    }
+    if forward is not None:
+        told["nhip_forward_lag_entries"] = ("Entries not yet forwarded", pipeline.position - forward.position)
+        told["nhip_forward_refused_entries"] = ("Entries the long-term database refused", forward.refused)
+    return told
+
+
+def make_folder(path: Path) -> Path:
+    """Make the data folder; `StartError` when it cannot be made or written in."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as exc:
+        raise StartError(f"cannot write in {path}: {exc.strerror}; choose another folder (data), or its owner") from None
+    return path
+
+
+def listen(address: tuple[str, int]) -> socket.socket:
+    """Bind the listening socket before anything else starts; `StartError` in one line when it cannot be."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+    except (OSError, OverflowError) as exc:
+        sock.close()
+        words = getattr(exc, "strerror", None) or exc
+        raise StartError(f"cannot listen on {address[0]}:{address[1]}: {words}; choose another with --listen") from None
+    return sock
+
+
+async def serve(collector: Collector, sock: socket.socket, stopping: asyncio.Event) -> None:
+    """Serve until `stopping` is set, then end the web; the collector's threads are the caller's to stop."""
+    tls = collector.config.tls
+    settings = uvicorn.Config(
+        collector.app, log_level="warning", access_log=False, server_header=False, lifespan="off",
+        timeout_graceful_shutdown=3, ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None,
+    )  # fmt: skip
+    server = uvicorn.Server(settings)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    telling = asyncio.create_task(collector.events.run())
+    serving = asyncio.create_task(server._serve([sock]))  # noqa: SLF001  (`serve` would take the signals over)
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    server.should_exit = True
+    await serving
+    stop.cancel()

@@ -1,0 +1,279 @@
+"""Metrics over time, in DuckDB: raw points for days, minutes for weeks, hours for years.
+
+Tables are cut by day or month, so that what is too old is dropped whole and a question reads only the days it is about.
+One thread writes; any other reads through `reader()`, a cursor of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from collector.columns import Columns
+    from collector.config import Store as Settings
+
+NS = 1_000_000_000
+DAY = 86_400
+_SETTLE_SECONDS = 20
+_EMPTY = "select 0::integer signal, 0::bigint bucket, 0::bigint n, 0.0 lo, 0.0 p50, 0.0 p95, 0.0 hi, 0.0 total where false"
+
+
+class StoreError(Exception):
+    """The metrics' database cannot be used. Says which file and why."""
+
+
+class Bucket(NamedTuple):
+    """What a signal was like during one step of time; `at` is its beginning, in seconds since the epoch.
+
+    Percentiles are exact over raw points; over buckets of minutes or hours, `p50` is the median of their medians and
+    `p95` the 95th percentile of their 95th percentiles, which never says less than was.
+    """
+
+    at: int
+    min: float
+    p50: float
+    p95: float
+    max: float
+    mean: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    """One resolution: its table names, the width of its buckets, and how its tables are cut."""
+
+    prefix: str
+    seconds: int
+    cut: str
+
+    def table(self, second: int) -> str:
+        """Return the name of the table that holds an instant."""
+        return self.prefix + datetime.fromtimestamp(second, UTC).strftime(self.cut)
+
+
+RAW = _Tier("points_", 0, "%Y%m%d")
+MINUTES = _Tier("minutes_", 60, "%Y%m%d")
+HOURS = _Tier("hours_", 3600, "%Y%m")
+
+
+class Store:
+    """The metrics' database."""
+
+    def __init__(self, path: Path, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        """Open or create it; `StoreError` says why it cannot be. `clock` gives seconds since the epoch."""
+        self._settings = settings
+        self._clock = clock
+        self.out_of_range = 0
+        """Points that are older than raw points are kept, or lie more than a day ahead: counted, not stored."""
+        try:
+            self._db = duckdb.connect(str(path))
+            # One thread: a question about 90 days must leave a core to judging. Order does not matter to any table.
+            self._db.execute("set threads = 1; set preserve_insertion_order = false")
+            self._db.execute(f"set memory_limit = '{settings.memory_limit_bytes}B'")
+            self._db.execute("create table if not exists progress (name varchar primary key, value bigint)")
+            self._db.execute("create table if not exists dirty (hour bigint primary key)")
+        except duckdb.Error as exc:
+            raise StoreError(f"{path}: {exc}") from None
+        self._tables = {row[0] for row in self._db.execute("select table_name from duckdb_tables()").fetchall()}
+
+    def position(self) -> int:
+        """Return the journal's position up to which everything is stored."""
+        return self._progress("position")
+
+    def add(self, batches: Sequence[Columns], position: int) -> None:
+        """Store batches and the position they reach, in one transaction: each point once, whatever happens."""
+        signals, at, values = (
+            np.concatenate([getattr(b, name) for b in batches]) for name in ("signals", "measured_at", "values")
+        )
+        oldest = int((self._clock() - self._settings.raw_days * DAY) * NS)
+        wanted = (at >= oldest) & (at < int((self._clock() + DAY) * NS))
+        self.out_of_range += int((~wanted).sum())
+        if not wanted.all():
+            signals, at, values = signals[wanted], at[wanted], values[wanted]
+        days = at // (DAY * NS)
+        with _Transaction(self._db, self._tables):
+            for day in np.unique(days).tolist():
+                mine = slice(None) if days[0] == days[-1] == day and (days == day).all() else days == day
+                self._insert(RAW.table(day * DAY), signals[mine], at[mine], values[mine])
+            self._mark_late(at)
+            self._set_progress("position", position)
+
+    def roll_up(self) -> int:
+        """Make minutes and hours of what is complete; return how many hours were made anew for late points."""
+        now = int(self._clock()) - _SETTLE_SECONDS
+        anew = [row[0] for row in self._db.execute("select hour from dirty order by hour").fetchall()]
+        for hour in anew:
+            self._again(hour)
+        for tier in (MINUTES, HOURS):
+            done, until = self._progress(tier.prefix), now // tier.seconds * tier.seconds
+            if done == 0:
+                done = self._first_second(until) // tier.seconds * tier.seconds
+            while done < until:
+                step = min(until, done + 3600)
+                with _Transaction(self._db, self._tables):
+                    self._roll(tier, done, step)
+                    self._set_progress(tier.prefix, step)
+                done = step
+        return len(anew)
+
+    def drop_old(self) -> list[str]:
+        """Drop the tables whose every point is past its retention; return their names."""
+        now = self._clock()
+        kept = {
+            RAW: self._settings.raw_days,
+            MINUTES: self._settings.minute_days,
+            HOURS: self._settings.hour_days,
+        }
+        gone = []
+        for tier, days in kept.items():
+            oldest = tier.table(int(now - days * DAY))
+            gone += [name for name in self._tables if name.startswith(tier.prefix) and name < oldest]
+        for name in gone:
+            self._db.execute(f"drop table {name}")
+            self._tables.discard(name)
+        return gone
+
+    def close(self) -> None:
+        """Write everything out and close."""
+        self._db.close()
+
+    def reader(self) -> Reader:
+        """Return a reader with a cursor of its own, for another thread."""
+        return Reader(self._db.cursor(), self._tables)
+
+    def _insert(self, table: str, signals: Any, at: Any, values: Any) -> None:
+        if table not in self._tables:
+            self._db.execute(f"create table {table} (signal integer, measured_at bigint, value double)")
+            self._tables.add(table)
+        rows = {"signal": signals.astype(np.int32), "measured_at": at, "value": values}
+        self._db.register("rows", rows)
+        self._db.execute(f"insert into {table} select * from rows")
+        self._db.unregister("rows")
+
+    def _mark_late(self, at: npt.NDArray[np.int64]) -> None:
+        """Remember the hours that were rolled up before these points came."""
+        rolled = self._progress(MINUTES.prefix)
+        if len(at) == 0 or int(at.min()) >= rolled * NS:
+            return
+        for hour in np.unique(at[at < rolled * NS] // (3600 * NS)).tolist():
+            self._db.execute("insert or ignore into dirty values (?)", [hour])
+
+    def _again(self, hour: int) -> None:
+        start, end = hour * 3600, hour * 3600 + 3600
+        with _Transaction(self._db, self._tables):
+            for tier in (MINUTES, HOURS):
+                until = min(end, self._progress(tier.prefix))
+                table = tier.table(start)
+                if until > start and table in self._tables:
+                    self._db.execute(f"delete from {table} where bucket >= {start} and bucket < {until}")
+                if until > start:
+                    self._roll(tier, start, until)
+            self._db.execute("delete from dirty where hour = ?", [hour])
+
+    def _roll(self, tier: _Tier, start: int, end: int) -> None:
+        """Roll raw points of [start, end) up; both lie on a boundary, within one hour."""
+        source, table = RAW.table(start), tier.table(start)
+        if source not in self._tables:
+            return
+        if table not in self._tables:
+            self._db.execute(f"create table {table} as {_EMPTY}")
+            self._tables.add(table)
+        width = tier.seconds * NS
+        self._db.execute(
+            f"insert into {table} select signal, measured_at // {width} * {tier.seconds} bucket, count(*), min(value),"
+            " quantile_cont(value, 0.5), quantile_cont(value, 0.95), max(value), sum(value)"
+            f" from {source} where measured_at >= {start * NS} and measured_at < {end * NS} group by all order by signal, bucket"
+        )
+
+    def _first_second(self, otherwise: int) -> int:
+        names = sorted(name for name in self._tables if name.startswith(RAW.prefix))
+        if not names:
+            return otherwise
+        row = self._db.execute(f"select min(measured_at) from {names[0]}").fetchone()
+        return otherwise if row is None or row[0] is None else int(row[0]) // NS
+
+    def _progress(self, name: str) -> int:
+        row = self._db.execute("select value from progress where name = ?", [name]).fetchone()
+        return int(row[0]) if row else 0
+
+    def _set_progress(self, name: str, value: int) -> None:
+        self._db.execute("insert or replace into progress values (?, ?)", [name, value])
+
+
+class Reader:
+    """Answers questions about metrics, from whichever resolution fits."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
+        """Read through `cursor`."""
+        self._db = cursor
+        self._known = tables
+
+    def series(self, signal: int, start: int, end: int, step: int) -> list[Bucket]:
+        """Return the buckets of a signal from `start` to `end`, `step` wide (all whole seconds); empty ones are absent."""
+        parts, reached = [], start
+        for tier in (HOURS, MINUTES):
+            if step % tier.seconds:
+                continue
+            rolled = min(end, self._progress(tier.prefix))
+            for table in self._tables_between(tier, reached, rolled):
+                parts.append(
+                    f"select bucket, n, lo, p50, p95, hi, total from {table}"
+                    f" where signal = {signal} and bucket >= {reached} and bucket < {rolled}"
+                )
+            reached = max(reached, rolled)
+        for table in self._tables_between(RAW, reached, end):
+            parts.append(
+                f"select measured_at // {NS} as bucket, 1 n, value lo, value p50, value p95, value hi, value total"
+                f" from {table} where signal = {signal} and measured_at >= {reached * NS} and measured_at < {end * NS}"
+            )
+        if not parts:
+            return []
+        rows = self._db.execute(
+            f"select bucket // {step} * {step} as b, min(lo), quantile_cont(p50, 0.5), quantile_cont(p95, 0.95), max(hi),"
+            f" sum(total) / sum(n), sum(n) from ({' union all '.join(parts)}) group by b order by b"
+        ).fetchall()
+        return [Bucket(int(r[0]), r[1], r[2], r[3], r[4], r[5], int(r[6])) for r in rows]
+
+    def close(self) -> None:
+        """Give the cursor back."""
+        self._db.close()
+
+    def _tables_between(self, tier: _Tier, start: int, end: int) -> list[str]:
+        if end <= start:
+            return []
+        first, last = tier.table(start), tier.table(end - 1)
+        return sorted(t for t in list(self._known) if t.startswith(tier.prefix) and first <= t <= last)
+
+    def _progress(self, name: str) -> int:
+        row = self._db.execute("select value from progress where name = ?", [name]).fetchone()
+        return int(row[0]) if row else 0
+
+
+class _Transaction:
+    """All or nothing, for the tables' names too: a table made in a transaction that fails does not exist."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
+        self._db = db
+        self._tables = tables
+
+    def __enter__(self) -> None:
+        self._before = set(self._tables)
+        self._db.execute("begin")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._db.execute("commit")
+            return
+        self._tables.intersection_update(self._before)
+        self._db.execute("rollback")
