@@ -73,7 +73,11 @@ class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise CheckError(f"no packet was sent: {exc}") from None
         except TimeoutError:
             raise CheckError(f"no packet was sent: the resolver of this node does not answer for {host}") from None
-        with EchoSocket(addresses[0], self.source, self.payload_bytes) as echo:
+        try:
+            socket = EchoSocket(addresses[0], self.source, self.payload_bytes)
+        except OSError as exc:
+            raise Unreachable(_said_here(exc), summary([])) from None
+        with socket as echo:
             train = Train(echo, self, ends_at)
             await train.run()
         metrics = summary(train.round_trips())
@@ -137,7 +141,7 @@ class Train:
                 self._sent_at[sequence] = self._echo.send(sequence)
             except OSError as exc:
                 self._sent_at[sequence] = time.perf_counter()
-                self._refuse(sequence, f"{(exc.strerror or 'not sent').lower()} (said by this machine)")
+                self._refuse(sequence, _said_here(exc))
 
     def _readable(self) -> None:
         try:
@@ -173,6 +177,10 @@ class Train:
                 await self._settled.wait()
         except TimeoutError:
             self._take_in()  # what came in time but was not read yet, because this process was busy
+
+
+def _said_here(exc: OSError) -> str:
+    return f"{(exc.strerror or 'not sent').lower()} (said by this machine)"
 
 
 def summary(round_trips: Sequence[float | None]) -> dict[str, float]:

@@ -33,7 +33,7 @@ _FILTER = 1  # the option's name in both protocols: ICMP_FILTER, ICMP6_FILTER
 _SOL_RAW = 255
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _GROUP_RANGE = Path("/proc/sys/net/ipv4/ping_group_range")
-_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ECONNREFUSED}
+NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ECONNREFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class EchoSocket:
     """Sends echo requests to one address and hands out what comes back for them, and only for them."""
 
     def __init__(self, address: Address, source: str | None, payload_bytes: int) -> None:
-        """Open the socket; `CheckError` says what permission or local address is missing."""
+        """Open the socket; `CheckError` says what permission or local address is missing, `OSError` is no route."""
         family, where = address
         self._protocol = _V6 if family == socket.AF_INET6 else _V4
         self._cookie = secrets.token_bytes(COOKIE_BYTES)
@@ -128,7 +128,7 @@ class EchoSocket:
         except PermissionError:
             raise CheckError("this machine's own firewall does not let ICMP echo out") from None
         except OSError as exc:
-            if exc.errno not in _NO_ROUTE and exc.errno != errno.ENOBUFS:
+            if exc.errno not in NO_ROUTE and exc.errno != errno.ENOBUFS:
                 raise CheckError(f"cannot send ICMP echo: {exc.strerror}") from None
             raise
         return sent_at
@@ -160,7 +160,11 @@ class EchoSocket:
         try:
             sock.connect(where)
         except PermissionError:
-            raise CheckError("a broadcast address cannot be measured") from None
+            raise CheckError("this machine refuses to send there: a broadcast address, or a prohibited route") from None
+        except OSError as exc:
+            if exc.errno not in NO_ROUTE:
+                raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
+            raise
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else secrets.randbits(16)
 
     def _read(self) -> Answer | None:

@@ -149,8 +149,8 @@ class Namespace:
     """A network namespace of the test's own."""
 
     def __init__(self, name: str) -> None:
-        """Take its name."""
-        self.name = name
+        """Take its name, and with which Python programs are to be run inside."""
+        self.name, self.python = name, sys.executable
 
     def run(self, *argv: str, check: bool = True, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """Run a program inside and return what it said."""
@@ -159,7 +159,7 @@ class Namespace:
 
     def nhip(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `nhip` inside."""
-        return self.run(sys.executable, "nhip.py", *words, check=False)
+        return self.run(self.python, "nhip.py", *words, check=False)
 
 
 @pytest.fixture
