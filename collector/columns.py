@@ -106,7 +106,7 @@ class Decoder:
     ) -> tuple[Columns, list[LineError]]:
         """Read a body; points without a timestamp were measured when they arrived.
 
-        `site` is the one that the writer's token is bound to, or None. The refused lines come back by number and reason.
+        `site` is the one that the writer's token is bound to, or None. Refused lines come back by number and reason.
         """
         scale = PRECISIONS[precision]
         keys = self._keys.get(site, {})
@@ -150,9 +150,7 @@ class Decoder:
             gathered.add(number, known[1], words)
         return quick, careful
 
-    def _sort_again(
-        self, odd: list[tuple[int, _Gathered]], keys: dict[bytes, tuple[int, int]]
-    ) -> dict[int, _Gathered]:
+    def _sort_again(self, odd: list[tuple[int, _Gathered]], keys: dict[bytes, tuple[int, int]]) -> dict[int, _Gathered]:
         """Part lines by the shape they really have: a series that stops or starts answering changes its fields."""
         quick: dict[int, _Gathered] = {}
         for old, gathered in odd:

@@ -37,18 +37,20 @@ def main(argv: list[str]) -> int:
         print(exc, file=sys.stderr)
         return 1
     if options.command == "validate":
-        print(f"{options.config}: is right. {len(config.sites)} sites, {len(config.services)} services, "
-              f"{len(config.all_limits())} limits, {len(config.channels)} channels; listens on {config.listen}")  # fmt: skip
+        print(
+            f"{options.config}: is right. {len(config.sites)} sites, {len(config.services)} services, "
+            f"{len(config.all_limits())} limits, {len(config.channels)} channels; listens on {config.listen}"
+        )
         return 0
     if options.command == "replay":
-        from collector.replay import main as replay_main  # noqa: PLC0415  (a validation needs no numpy)
+        from collector.replay import main as replay_main
 
         return replay_main(options.files, config, options.format)
     return _serve(config)
 
 
 def _serve(config: Config) -> int:
-    from collector import running  # noqa: PLC0415  (a validation needs no web server)
+    from collector import running
 
     running.log_to_stderr()
     try:

@@ -13,13 +13,10 @@ from checks.strict import ConfigError, load_yaml
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[float, msgspec.Meta(gt=0, le=3650)]
+_LAST_PORT = 65_535
 
 
-class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every part of the configuration is: frozen, named, and closed to unknown keys."""
-
-
-class Site(Strict):
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A place with a line to the data centre, as the board names it."""
 
     site: Annotated[str, msgspec.Meta(min_length=1)]
@@ -27,7 +24,7 @@ class Site(Strict):
     group: str = ""
 
 
-class Service(Strict):
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something people use. Whatever is measured of any of its `targets` is about this service."""
 
     service: Annotated[str, msgspec.Meta(min_length=1)]
@@ -35,21 +32,21 @@ class Service(Strict):
     name: str = ""
 
 
-class Tls(Strict):
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The certificate that the collector shows."""
 
     certificate: Path
     key: Path
 
 
-class Journal(Strict):
+class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of what was acknowledged is kept for a replay."""
 
     keep_hours: Seconds = 24
     max_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 4_000_000_000
 
 
-class Store(Strict):
+class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long metrics are kept, and what the database may use."""
 
     raw_days: Days = 7
@@ -58,14 +55,14 @@ class Store(Strict):
     memory_limit_bytes: Annotated[int, msgspec.Meta(ge=64_000_000)] = 512_000_000
 
 
-class Write(Strict):
+class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a writer may send."""
 
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1_000)] = 8_000_000
     max_signals_per_site: Count = 20_000
 
 
-class Channel(Strict):
+class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One way to tell people: an apprise address, read from a file because it holds a secret."""
 
     channel: Annotated[str, msgspec.Meta(min_length=1)]
@@ -74,7 +71,7 @@ class Channel(Strict):
     timeout_seconds: Seconds = 20
 
 
-class Forward(Strict):
+class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A long-term database that speaks InfluxDB v2's write API: InfluxDB 2 and 3, VictoriaMetrics."""
 
     url: str
@@ -89,7 +86,7 @@ class Forward(Strict):
             raise ValueError(f"url must begin with http:// or https://, not {self.url!r}")
 
 
-class Config(Strict):
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
 
     listen: str = "127.0.0.1:8443"
@@ -131,7 +128,7 @@ def load(path: Path) -> Config:
 def split_address(text: str) -> tuple[str, int]:
     """Part `host:port` or `[v6]:port`; `ValueError` says what would be right."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:  # noqa: PLR2004  (a port)
+    if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
         raise ValueError(f"{text!r} is not an address: write host:port, for example 127.0.0.1:8443 or [::1]:8443")
     return host.strip("[]"), int(port)
 
@@ -148,7 +145,9 @@ def _address(config: Config) -> list[tuple[str, str]]:
         return [("$.listen", str(exc))]
     problems = []
     if config.tls is None and not is_loopback(host):
-        problems.append(("$.tls", f"is missing: {host} can be reached from other machines, and tokens must not be read"))
+        problems.append(
+            ("$.tls", f"is missing: {host} can be reached from other machines, and tokens must not be read")
+        )
     if config.loopback_reads and not is_loopback(host):
         problems.append(("$.loopback_reads", f"only makes sense on loopback, and {host} is not"))
     return problems
@@ -165,7 +164,9 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
     for name, ids in lists.items():
         for index, item in enumerate(ids):
             if item in ids[:index]:
-                problems.append((f"$.{name}[{index}]", f"{item!r} is given twice; first at $.{name}[{ids.index(item)}]"))
+                problems.append(
+                    (f"$.{name}[{index}]", f"{item!r} is given twice; first at $.{name}[{ids.index(item)}]")
+                )
     return problems
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from collector.detect.levels import Levels, LevelChanged
+from collector.detect.levels import LevelChanged, Levels
 from collector.detect.silence import Silence, SilenceChanged
 from collector.incidents import Incidents, Places, Transition
 
@@ -70,9 +70,9 @@ class Engine:
         silences = self._heard(columns, arrived_at, sent_at)
         horizon = sent_at - self._late
         timely = columns.measured_at > horizon
-        for series_id, at, field, text in columns.texts:
-            if at > horizon and field in ("reason", "error"):
-                self.reasons[series_id] = (at, text)
+        for series_id, said_at, field, text in columns.texts:
+            if said_at > horizon and field in ("reason", "error"):
+                self.reasons[series_id] = (said_at, text)
         signals, at, values = columns.signals, columns.measured_at, columns.values
         if not timely.all():
             signals, at, values = signals[timely], at[timely], values[timely]
@@ -102,7 +102,9 @@ class Engine:
         for change in levels:
             signal = self._catalogue.signals[change.signal]
             limit = self.levels.limits[int(self.levels.limit_of[change.signal])]
-            transitions += self.incidents.level_changed(change, signal, limit, self._reason(signal.series_id, change.at))
+            transitions += self.incidents.level_changed(
+                change, signal, limit, self._reason(signal.series_id, change.at)
+            )
         return Judged(levels, silences, transitions)
 
     def _reason(self, series_id: int, at: int) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import urllib3
-from influxdb_client import InfluxDBClient
+from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 from sqlalchemy.dialects.sqlite import insert
@@ -95,7 +95,9 @@ class Forward:
             if exc.status not in _GIVE_UP or exc.status in _TRY_AGAIN:
                 return self._trouble(f"HTTP {exc.status}"), False
             self.refused += len(entries)
-            log.error("%d entries were refused by %s (HTTP %s) and are left out", len(entries), self._settings.url, exc.status)  # noqa: TRY400  (the answer's body may be long, and is the database's)
+            log.error(
+                "%d entries were refused by %s (HTTP %s) and are left out", len(entries), self._settings.url, exc.status
+            )
         except (urllib3.exceptions.HTTPError, OSError) as exc:
             return self._trouble(type(exc).__name__), False
         self.problem = None
@@ -121,7 +123,7 @@ class Forward:
 
 
 def full_lines(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield the good lines of entries with what the request said of them written out: site, timestamp in nanoseconds."""
+    """Yield the good lines of entries, with the site and the timestamp (ns) that the request gave them written out."""
     for entry in entries:
         for item in decode(entry.body, entry.precision):
             if isinstance(item, Point):

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from checks.limits import Limit
-from collector.detect.levels import LEVELS, RED, LevelChanged
+from collector.detect.levels import LEVELS, RED, YELLOW, LevelChanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from checks.limits import Colour, Limit
     from collector.catalogue import Series, Signal
     from collector.config import Service
     from collector.detect.silence import SilenceChanged
@@ -189,9 +189,7 @@ class Incidents:
 
     def _new(self, place: Place, began_at: int, known_at: int) -> Incident:
         self._count += 1
-        incident = Incident(
-            id=f"{self._count:06d}", place=place, began_at=began_at, opened_at=known_at, evidence={}
-        )
+        incident = Incident(id=f"{self._count:06d}", place=place, began_at=began_at, opened_at=known_at, evidence={})
         self.open[place] = incident
         return incident
 
@@ -203,13 +201,23 @@ class Incidents:
 
 def _evidence(change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None) -> Evidence:
     level, entered, words = LEVELS[change.now], None, {}
-    colour = "red" if change.now == RED else "yellow"
     if limit is not None and change.value is not None:
-        bound = getattr(limit, colour)
+        colour: Colour = "red" if change.now == RED else "yellow" if change.now == YELLOW else "green"
+        bound = limit.red if colour == "red" else limit.yellow
         entered = bound.enter if bound else None
-        shown = colour if change.now > 1 else "green"
-        words = {language: limit.breach(change.value, shown, language, signal.metric) for language in ("vi", "en")}
+        words = {
+            "vi": limit.breach(change.value, colour, "vi", signal.metric),
+            "en": limit.breach(change.value, colour, "en", signal.metric),
+        }
     return Evidence(
-        node=signal.series.node, check=signal.series.check, target=signal.series.target, metric=signal.metric,
-        level=level, at=change.at, value=change.value, limit=entered, words=words, reason=reason,
-    )  # fmt: skip
+        node=signal.series.node,
+        check=signal.series.check,
+        target=signal.series.target,
+        metric=signal.metric,
+        level=level,
+        at=change.at,
+        value=change.value,
+        limit=entered,
+        words=words,
+        reason=reason,
+    )

@@ -105,9 +105,15 @@ class Journal:
         )
         for row in rows.fetchall():
             yield Entry(
-                arrived_at=row[0], body=row[1], precision=row[2], site=row[3], sent_at=row[4],
-                agent=row[5], sequence=row[6], position=row[7],
-            )  # fmt: skip
+                arrived_at=row[0],
+                body=row[1],
+                precision=row[2],
+                site=row[3],
+                sent_at=row[4],
+                agent=row[5],
+                sequence=row[6],
+                position=row[7],
+            )
 
     def last(self) -> int:
         """Return the last position given out, 0 for none."""
@@ -116,7 +122,9 @@ class Journal:
 
     def restore(self, catalogue: Catalogue) -> None:
         """Give `catalogue` the names that earlier runs numbered."""
-        series = (Series(*row) for row in self._db.execute("select site, node, measurement, target from series order by id"))
+        series = (
+            Series(*row) for row in self._db.execute("select site, node, measurement, target from series order by id")
+        )
         signals = self._db.execute("select series_id, metric from signals order by id")
         catalogue.restore(list(series), signals.fetchall())
 
@@ -175,7 +183,9 @@ class Journal:
         self._kept_signals += len(signals)
 
     def _counts(self) -> tuple[int, int]:
-        return tuple(self._db.execute("select (select count(*) from series), (select count(*) from signals)").fetchone())
+        return tuple(
+            self._db.execute("select (select count(*) from series), (select count(*) from signals)").fetchone()
+        )
 
 
 def _words(exc: sqlite3.Error) -> str:

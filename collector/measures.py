@@ -74,7 +74,9 @@ class _Figures:
         yield CounterMetricFamily("nhip_lines_refused", "Lines refused since the start", value=measures.lines_refused)
         largest = measures.largest_delay()
         yield GaugeMetricFamily(
-            "nhip_verdict_delay_largest_seconds", "Longest delay from arrival to verdict in the last minute or two", largest
+            "nhip_verdict_delay_largest_seconds",
+            "Longest delay from arrival to verdict in the last minute or two",
+            largest,
         )
         for name, (meaning, value) in self._gauges().items():
             yield GaugeMetricFamily(name, meaning, value)

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import apprise
 import sqlalchemy as sa
@@ -39,7 +39,7 @@ class Channel(Protocol):
     """A way to tell people."""
 
     name: str
-    language: str
+    language: Literal["vi", "en"]
 
     def send(self, title: str, body: str) -> None:
         """Send one message; `ChannelError` when it was not taken."""
@@ -49,8 +49,10 @@ class Channel(Protocol):
 class LogChannel:
     """Tells the log, always: the channel that needs nothing."""
 
-    name = "log"
-    language = "en"
+    def __init__(self) -> None:
+        """Speak English, as logs do."""
+        self.name = "log"
+        self.language: Literal["vi", "en"] = "en"
 
     def send(self, title: str, body: str) -> None:
         """Write one line."""
@@ -63,7 +65,7 @@ class AppriseChannel:
     def __init__(self, settings: Settings) -> None:
         """Read the address from its file; `ChannelError` when apprise does not know such an address."""
         self.name = settings.channel
-        self.language = settings.language
+        self.language: Literal["vi", "en"] = settings.language
         self._apprise = apprise.Apprise()
         timeouts = f"cto={settings.timeout_seconds:g}&rto={settings.timeout_seconds:g}"
         url = settings.url_file.read_text(encoding="utf-8").strip()
@@ -127,7 +129,7 @@ class Notifier:
             try:
                 self._turn(channel)
             except sa.exc.SQLAlchemyError as exc:
-                log.error("the outbox cannot be read or written: %s", getattr(exc, "orig", exc))  # noqa: TRY400  (its words say it)
+                log.error("the outbox cannot be read or written: %s", getattr(exc, "orig", exc))
 
     def _turn(self, channel: Channel) -> None:
         for due in self._due(channel):
@@ -135,7 +137,7 @@ class Notifier:
                 return
             try:
                 channel.send(due.title, due.body)
-            except Exception as exc:  # noqa: BLE001  (a channel's library may fail in any way; the loop must go on)
+            except Exception as exc:  # noqa: BLE001  (a channel's library may fail in any way; the loop goes on)
                 words = str(exc) if isinstance(exc, ChannelError) else type(exc).__name__
                 log.warning("channel %s: %s; it is tried again", channel.name, words)
                 self._later(due, words)
@@ -157,11 +159,15 @@ class Notifier:
         for row in rows:
             incident = incident_of(row)
             title, body = message(
-                what=row["what"], language=channel.language, incident_id=incident.id, place=incident.place,
-                site_name=row["name"] or incident.place.site, began_at=incident.began_at,
+                what=row["what"],
+                language=channel.language,
+                incident_id=incident.id,
+                place=incident.place,
+                site_name=row["name"] or incident.place.site,
+                began_at=incident.began_at,
                 resolved_at=incident.resolved_at if row["what"] == "resolved" else None,
                 evidence=list(incident.evidence.values()),
-            )  # fmt: skip
+            )
             due.append(_Due(row["note"], row["attempts"], title, body))
         return due
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class Overview:
             **_names(signal),
             "metric": signal.metric,
             "level": "unknown" if silent else LEVELS[int(levels.level[number])],
-            "value": value if measured_at and value == value else None,  # noqa: PLR0124  (NaN: never measured)
+            "value": value if measured_at and not math.isnan(value) else None,
             "measured_at": rfc3339(measured_at or None),
             "since": rfc3339(int(levels.since[number]) or None),
             "reason": reason if said_at == measured_at else None,

@@ -153,7 +153,7 @@ class Pipeline:
         try:
             self._loop()
             self._save()
-        except Exception as exc:  # noqa: BLE001  (whatever it is, it must be seen: /health says it from now on)
+        except Exception as exc:
             log.critical("judging has stopped", exc_info=exc)
             self.failed = f"{type(exc).__name__}: {exc}"
             self._refuse_all(JournalError(f"judging has stopped: {self.failed}"))
@@ -197,7 +197,7 @@ class Pipeline:
         try:
             positions = self._journal.append([arrival.entry for arrival in arrivals], self._catalogue)
         except JournalError as exc:
-            log.error("nothing is taken in: %s", exc)  # noqa: TRY400  (its words say all there is to say)
+            log.error("nothing is taken in: %s", exc)
             for arrival in arrivals:
                 arrival.done(exc)
             return [None] * len(arrivals)
@@ -232,7 +232,7 @@ class Pipeline:
         try:
             self._record.write(transitions, self._clock.now())
         except sa.exc.OperationalError as exc:
-            log.error("incidents cannot be written down yet: %s", exc.orig)  # noqa: TRY400  (one line is enough)
+            log.error("incidents cannot be written down yet: %s", exc.orig)
             return
         self._unwritten.clear()
 
@@ -242,7 +242,7 @@ class Pipeline:
         try:
             checkpoint.save(self._path, self._position, *self._engine.save())
         except OSError as exc:
-            log.error("no checkpoint: %s: %s", self._path, exc.strerror)  # noqa: TRY400  (the journal still has it all)
+            log.error("no checkpoint: %s: %s", self._path, exc.strerror)
 
     def _refuse_all(self, problem: JournalError) -> None:
         while True:

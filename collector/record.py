@@ -1,4 +1,4 @@
-"""What the judge finds, written down: incidents, their timelines, and what people are to be told, in one transaction."""
+"""What the judge finds, written down: incidents, their timelines, what people are to be told, in one transaction."""
 
 from __future__ import annotations
 
@@ -69,7 +69,13 @@ class Record:
             db.execute(insert(timeline).values(line).on_conflict_do_nothing())
         if transition.tell is not None:
             for channel in self._channels:
-                note = {"incident": incident.id, "what": transition.tell, "channel": channel, "due_at": now, "attempts": 0}
+                note = {
+                    "incident": incident.id,
+                    "what": transition.tell,
+                    "channel": channel,
+                    "due_at": now,
+                    "attempts": 0,
+                }
                 db.execute(insert(outbox).values(note).on_conflict_do_nothing())
 
 

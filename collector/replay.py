@@ -51,13 +51,15 @@ def read_lines(files: list[str]) -> tuple[list[tuple[int, bytes]], list[str]]:
             elif item.timestamp is None:
                 problems.append(f"{name}: a point of {item.measurement!r} has no timestamp: it cannot be placed")
             else:
-                lines.append((item.timestamp, encode(Point(item.measurement, item.tags, item.fields, item.timestamp)).encode()))
+                lines.append(
+                    (item.timestamp, encode(Point(item.measurement, item.tags, item.fields, item.timestamp)).encode())
+                )
     lines.sort(key=lambda line: line[0])
     return lines, problems
 
 
 def replay(lines: list[tuple[int, bytes]], config: Config) -> Iterator[Found]:
-    """Yield what is found, in order. Each point arrives at its own timestamp; time passes between points and no further."""
+    """Yield what is found, in order. Each point arrives at its own timestamp; no time passes after the last one."""
     catalogue = Catalogue(max_signals_per_site=1 << 40)
     engine, decoder = Engine(config, catalogue), Decoder(catalogue)
     index = 0
@@ -78,9 +80,16 @@ def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:
         site, node = silence.node
         was, now = ("green", "unknown") if silence.silent else ("unknown", "green")
         yield {
-            "type": "signal", "at": silence.known_at, "site": site, "node": node, "check": "agent", "target": "",
-            "metric": "heard", "from": was, "to": now,
-        }  # fmt: skip
+            "type": "signal",
+            "at": silence.known_at,
+            "site": site,
+            "node": node,
+            "check": "agent",
+            "target": "",
+            "metric": "heard",
+            "from": was,
+            "to": now,
+        }
     for transition in judged.transitions:
         if transition.tell is not None:
             yield _incident(transition)
@@ -89,10 +98,18 @@ def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:
 def _signal(change: LevelChanged, catalogue: Catalogue) -> Found:
     signal = catalogue.signals[change.signal]
     told = {
-        "type": "signal", "at": change.known_at, "site": signal.series.site, "node": signal.series.node,
-        "check": signal.series.check, "target": signal.series.target, "metric": signal.metric,
-        "from": LEVELS[change.was], "to": LEVELS[change.now], "began_at": change.began_at, "value": change.value,
-    }  # fmt: skip
+        "type": "signal",
+        "at": change.known_at,
+        "site": signal.series.site,
+        "node": signal.series.node,
+        "check": signal.series.check,
+        "target": signal.series.target,
+        "metric": signal.metric,
+        "from": LEVELS[change.was],
+        "to": LEVELS[change.now],
+        "began_at": change.began_at,
+        "value": change.value,
+    }
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -116,8 +133,9 @@ def in_words(found: Found) -> str:
     at = local(found["at"])
     if found["type"] == "incident":
         shown = "; ".join(found["evidence"])
-        return f"{at}  INCIDENT {found['id']} {found['state']:<8}  site {found['sites'][0]}: {found['cause']['text']}" + (
-            f" [{shown}]" if shown else ""
+        return (
+            f"{at}  INCIDENT {found['id']} {found['state']:<8}  site {found['sites'][0]}: {found['cause']['text']}"
+            + (f" [{shown}]" if shown else "")
         )
     what = " ".join(part for part in (found["check"], found["target"], found["metric"]) if part)
     return f"{at}  signal  {found['from']} → {found['to']}  site {found['site']} {what}"

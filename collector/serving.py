@@ -39,6 +39,7 @@ from collector.web.api import VERSION, api_routes
 from collector.web.events import Events
 from collector.web.headers import Headers
 from collector.web.problems import Json
+from collector.web.session import session_routes
 from collector.web.write import write_routes
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Collector:
 
 
 def build(config: Config) -> Collector:
-    """Open everything that `config` names. `StartError`, `JournalError`, `StoreError` and the like say what cannot be."""
+    """Open everything that `config` names; one of `running.START_ERRORS` says what cannot be opened."""
     data = make_folder(config.data)
     database = open_database(data / "collector.db")
     journal = Journal(data / "journal.db")
@@ -109,30 +110,53 @@ def build(config: Config) -> Collector:
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
     pipeline = Pipeline(
-        journal=journal, catalogue=catalogue, decoder=decoder, engine=engine, record=record, storing=storing,
-        measures=measures, clock=SteadyClock(), checkpoint_path=data / "judge.npz",
+        journal=journal,
+        catalogue=catalogue,
+        decoder=decoder,
+        engine=engine,
+        record=record,
+        storing=storing,
+        measures=measures,
+        clock=SteadyClock(),
+        checkpoint_path=data / "judge.npz",
         watch=Watching(events, catalogue, engine, overview, config.sites).watch,
-    )  # fmt: skip
+    )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
     notifier = Notifier(database, channels)
     upkeep = Upkeep(config.journal, journal, lambda: _needed(pipeline, storing, forward))
     measures.expose(lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep))
     tokens = Tokens(database)
     access = Access(tokens, loopback_reads=config.loopback_reads)
-    app = FastAPI(title="Nhịp collector", version=VERSION, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, max_body_size=config.write.max_body_bytes)
+    app = FastAPI(
+        title="Nhịp collector",
+        version=VERSION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=config.write.max_body_bytes,
+    )
     problems.install(app)
     app.include_router(
         write_routes(
-            access=access, decoder=decoder, pipeline=pipeline, measures=measures,
+            access=access,
+            decoder=decoder,
+            pipeline=pipeline,
+            measures=measures,
             max_body_bytes=config.write.max_body_bytes,
-        )  # fmt: skip
+        )
     )
     app.include_router(
         api_routes(
-            config=config, access=access, tokens=tokens, overview=overview, history=history, store=store,
-            catalogue=catalogue, events=events,
-        )  # fmt: skip
+            config=config,
+            access=access,
+            overview=overview,
+            history=history,
+            store=store,
+            catalogue=catalogue,
+            events=events,
+        )
     )
+    app.include_router(session_routes(access, tokens))
     _own_routes(app, access, pipeline, storing, measures, forward)
     return Collector(config, journal, store, storing, pipeline, notifier, forward, upkeep, events, engine.places, app)
 
@@ -173,9 +197,15 @@ def _needed(pipeline: Pipeline, storing: Storing, forward: Forward | None) -> in
 
 
 def _gauges(
-    catalogue: Catalogue, engine: Engine, pipeline: Pipeline, storing: Storing, store: Store,
-    notifier: Notifier, forward: Forward | None, upkeep: Upkeep,
-) -> dict[str, tuple[str, float]]:  # fmt: skip
+    catalogue: Catalogue,
+    engine: Engine,
+    pipeline: Pipeline,
+    storing: Storing,
+    store: Store,
+    notifier: Notifier,
+    forward: Forward | None,
+    upkeep: Upkeep,
+) -> dict[str, tuple[str, float]]:
     told: dict[str, tuple[str, float]] = {
         "nhip_series": ("Series ever seen", len(catalogue.series)),
         "nhip_signals": ("Signals ever seen", len(catalogue.signals)),
@@ -202,7 +232,9 @@ def make_folder(path: Path) -> Path:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as exc:
-        raise StartError(f"cannot write in {path}: {exc.strerror}; choose another folder (data), or its owner") from None
+        raise StartError(
+            f"cannot write in {path}: {exc.strerror}; choose another folder (data), or its owner"
+        ) from None
     return path
 
 
@@ -224,11 +256,16 @@ async def serve(collector: Collector, sock: socket.socket, stopping: asyncio.Eve
     """Serve until `stopping` is set, then end the web; the collector's threads are the caller's to stop."""
     tls = collector.config.tls
     settings = uvicorn.Config(
-        collector.app, log_level="warning", access_log=False, server_header=False, lifespan="off",
-        timeout_graceful_shutdown=3, ssl_certfile=tls.certificate if tls else None, ssl_keyfile=tls.key if tls else None,
-    )  # fmt: skip
+        collector.app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
     server = uvicorn.Server(settings)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     telling = asyncio.create_task(collector.events.run())
     serving = asyncio.create_task(server._serve([sock]))  # noqa: SLF001  (`serve` would take the signals over)
     stop = asyncio.create_task(stopping.wait())

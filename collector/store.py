@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NS = 1_000_000_000
 DAY = 86_400
 _SETTLE_SECONDS = 20
-_EMPTY = "select 0::integer signal, 0::bigint bucket, 0::bigint n, 0.0 lo, 0.0 p50, 0.0 p95, 0.0 hi, 0.0 total where false"
+_ROLLED = "(signal integer, bucket bigint, n bigint, lo double, p50 double, p95 double, hi double, total double)"
 
 
 class StoreError(Exception):
@@ -46,7 +46,7 @@ class Bucket(NamedTuple):
     p95: float
     max: float
     mean: float
-    count: int
+    values: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +187,14 @@ class Store:
         if source not in self._tables:
             return
         if table not in self._tables:
-            self._db.execute(f"create table {table} as {_EMPTY}")
+            self._db.execute(f"create table {table} {_ROLLED}")
             self._tables.add(table)
         width = tier.seconds * NS
         self._db.execute(
             f"insert into {table} select signal, measured_at // {width} * {tier.seconds} bucket, count(*), min(value),"
             " quantile_cont(value, 0.5), quantile_cont(value, 0.95), max(value), sum(value)"
-            f" from {source} where measured_at >= {start * NS} and measured_at < {end * NS} group by all order by signal, bucket"
+            f" from {source} where measured_at >= {start * NS} and measured_at < {end * NS}"
+            " group by all order by signal, bucket"
         )
 
     def _first_second(self, otherwise: int) -> int:
@@ -220,7 +221,7 @@ class Reader:
         self._known = tables
 
     def series(self, signal: int, start: int, end: int, step: int) -> list[Bucket]:
-        """Return the buckets of a signal from `start` to `end`, `step` wide (all whole seconds); empty ones are absent."""
+        """Return a signal's buckets from `start` to `end`, `step` wide, in whole seconds; empty ones are absent."""
         parts, reached = [], start
         for tier in (HOURS, MINUTES):
             if step % tier.seconds:
@@ -240,8 +241,8 @@ class Reader:
         if not parts:
             return []
         rows = self._db.execute(
-            f"select bucket // {step} * {step} as b, min(lo), quantile_cont(p50, 0.5), quantile_cont(p95, 0.95), max(hi),"
-            f" sum(total) / sum(n), sum(n) from ({' union all '.join(parts)}) group by b order by b"
+            f"select bucket // {step} * {step} as b, min(lo), quantile_cont(p50, 0.5), quantile_cont(p95, 0.95),"
+            f" max(hi), sum(total) / sum(n), sum(n) from ({' union all '.join(parts)}) group by b order by b"
         ).fetchall()
         return [Bucket(int(r[0]), r[1], r[2], r[3], r[4], r[5], int(r[6])) for r in rows]
 

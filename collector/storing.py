@@ -133,7 +133,7 @@ class Storing:
             work()
         except duckdb.Error as exc:
             if self.problem is None:
-                log.error("metrics wait in the journal: %s", exc)  # noqa: TRY400  (its words say all there is to say)
+                log.error("metrics wait in the journal: %s", exc)
             self.problem = str(exc).splitlines()[0]
         else:
             self.problem = None

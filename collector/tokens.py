@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ Role = Literal["site", "viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 _RANK = {"site": 0, "viewer": 1, "operator": 2, "admin": 3}
 _SESSION_NS = 12 * 3600 * 1_000_000_000
+_MOST_REMEMBERED = 10_000  # guesses must not fill the memory
 _REMEMBER_NS = 5 * 1_000_000_000
 
 
@@ -56,7 +57,7 @@ class Tokens:
         """Return every token without its secret."""
         columns = [c for c in tokens.c if c.name != "hash"]
         with self._database.connect() as db:
-            return [dict(row._mapping) for row in db.execute(sa.select(*columns).order_by(tokens.c.id))]  # noqa: SLF001  (SQLAlchemy's public name)
+            return [dict(row) for row in db.execute(sa.select(*columns).order_by(tokens.c.id)).mappings()]
 
     def revoke(self, number: int) -> bool:
         """Revoke a token by its number, and with it the sessions it signed in; False if there is none to revoke."""
@@ -92,7 +93,7 @@ class Tokens:
         now = self._clock()
         known = self._remembered.get(key)
         if known is None or known[0] < now:
-            if len(self._remembered) > 10_000:  # noqa: PLR2004  (guesses must not fill the memory)
+            if len(self._remembered) > _MOST_REMEMBERED:
                 self._remembered.clear()
             known = self._remembered[key] = (now + _REMEMBER_NS, find(key.removeprefix("session:")))
         return known[1]
@@ -106,10 +107,10 @@ class Tokens:
         fresh = sessions.c.expires_at > self._clock()
         return self._one(query.where(sessions.c.hash == digest, fresh, tokens.c.revoked_at.is_(None)))
 
-    def _one(self, query: sa.Select[tuple[int, str, str]]) -> Token | None:
+    def _one(self, query: sa.Select[Any]) -> Token | None:
         with self._database.connect() as db:
-            row = db.execute(query).first()
-        return None if row is None else Token(row[0], cast("Role", row[1]), row[2])
+            row = db.execute(query).mappings().first()
+        return None if row is None else Token(row["id"], cast("Role", row["role"]), row["site"])
 
 
 def _hash(secret: str) -> str:

@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("new", help="make a token and print it, alone; it is shown only this once")
     kind = new.add_mutually_exclusive_group(required=True)
     kind.add_argument("--site", metavar="CODE", help="lets this site's agent write, for this site only")
-    kind.add_argument("--role", choices=ROLES, help="viewer reads; operator acknowledges too; admin also writes for any site")
+    kind.add_argument(
+        "--role", choices=ROLES, help="viewer reads; operator acknowledges too; admin also writes for any site"
+    )
     listed = commands.add_parser("list", help="show every token without its secret")
     revoke = commands.add_parser("revoke", help="end a token")
     revoke.add_argument("number", type=int, help="its number in 'nhip token list'")

@@ -1,4 +1,4 @@
-"""The journal kept within its bounds: what everybody has read and is old goes first; then, on a full allowance, the oldest."""
+"""The journal kept within its bounds: what is old and read by all goes; then, when it is too large, the oldest."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Detectors: pure steps over what arrives. No I/O and no clock of their own, so yesterday replays to yesterday's result."""
+"""Detectors: pure steps over what arrives. No I/O, no clock of their own: a recording replays to the same result."""

@@ -95,12 +95,12 @@ class Levels:
             return self._step_once(signals, measured_at, values, known_at, sent_at)
         # Several values of one signal: the oldest first, whatever order they came in.
         order = np.argsort(measured_at, kind="stable")
-        columns = [column[order] for column in (signals, measured_at, values, known_at)]
         changes: list[LevelChanged] = []
-        while len(columns[0]):
-            first = self._first_of_each(columns[0])
-            changes += self._step_once(*(column[first] for column in columns), sent_at)
-            columns = [column[~first] for column in columns]
+        while len(order):
+            chosen = self._first_of_each(signals[order])
+            now = order[chosen]
+            changes += self._step_once(signals[now], measured_at[now], values[now], known_at[now], sent_at)
+            order = order[~chosen]
         return changes
 
     def expire(self, signals: Ints, now: int) -> list[LevelChanged]:
@@ -113,13 +113,10 @@ class Levels:
         self._back[stale] = 0
         self._began_at[stale] = 0
         return [
-            LevelChanged(s, w, UNKNOWN, None, now, now, now)
-            for s, w in zip(stale.tolist(), was.tolist(), strict=True)
+            LevelChanged(s, w, UNKNOWN, None, now, now, now) for s, w in zip(stale.tolist(), was.tolist(), strict=True)
         ]
 
-    def _step_once(
-        self, signals: Ints, at: Ints, values: Floats, known_at: Ints, sent_at: int
-    ) -> list[LevelChanged]:
+    def _step_once(self, signals: Ints, at: Ints, values: Floats, known_at: Ints, sent_at: int) -> list[LevelChanged]:
         """Judge values of distinct signals."""
         last = self.measured_at[signals]
         newer = (at > last) | (last > sent_at)
@@ -153,7 +150,9 @@ class Levels:
         changed = new != level
         if not changed.any():
             return []
-        return self._changed(signals[changed], level[changed], new[changed], values[changed], at[changed], known_at[changed])
+        return self._changed(
+            signals[changed], level[changed], new[changed], values[changed], at[changed], known_at[changed]
+        )
 
     def _changed(
         self, signals: Ints, was: Any, now: Any, values: Floats, at: Ints, known_at: Ints
@@ -172,7 +171,8 @@ class Levels:
         """Mark the first occurrence of every signal, in linear time."""
         order = np.arange(len(signals))
         self._scratch[signals[::-1]] = order[::-1]
-        return self._scratch[signals] == order
+        first: npt.NDArray[np.bool_] = self._scratch[signals] == order
+        return first
 
     def _grow(self, size: int) -> None:
         have = len(self.level)
@@ -222,9 +222,12 @@ def _columns(limits: Sequence[Limit]) -> _Bounds:
         k.append(limit.k)
         mask.append((1 << limit.n) - 1)
     return _Bounds(
-        np.array(sign), np.array(enter), np.array(leave),
-        np.array(k, dtype=np.uint8), np.array(mask, dtype=np.uint64),
-    )  # fmt: skip
+        np.array(sign),
+        np.array(enter),
+        np.array(leave),
+        np.array(k, dtype=np.uint8),
+        np.array(mask, dtype=np.uint64),
+    )
 
 
 def _decide(level: Any, reached: Any, over: Any, beyond: Any) -> Any:

@@ -108,8 +108,10 @@ class Agent:
                 continue
             log.warning(
                 "the agent ended (%s); it is started again in %d s; see %s",
-                process.returncode, RESTART_SECONDS, self._folder / "agent.log",
-            )  # fmt: skip
+                process.returncode,
+                RESTART_SECONDS,
+                self._folder / "agent.log",
+            )
             began = time.monotonic()
             while time.monotonic() - began < RESTART_SECONDS:
                 if self._stop.wait(0.2):

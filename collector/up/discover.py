@@ -39,9 +39,10 @@ class Service:
         if self.port in _WEB | _WEB_TLS:
             scheme = "https" if self.port in _WEB_TLS else "http"
             # Any answer will do: what stands behind a port of this machine is not ours to judge.
-            answers = {"expected_status": list(range(200, 500)), "max_redirects": 0}
-            more = {"verify_tls": False} if scheme == "https" else {}
-            watched.append(_check("http_get", f"{scheme}://{self.address}/", timeout_seconds=2, **answers, **more))
+            answers: dict[str, Any] = {"expected_status": list(range(200, 500)), "max_redirects": 0}
+            if scheme == "https":
+                answers["verify_tls"] = False
+            watched.append(_check("http_get", f"{scheme}://{self.address}/", 2, timeout_seconds=2, **answers))
         if self.unit is not None:
             watched.append(_check("unit_state", self.unit))
         return watched

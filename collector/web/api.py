@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from collector.catalogue import Series
-from collector.web.access import COOKIE
 from collector.web.problems import Json, Problem
 from collector.web.times import span
 from collector.words import rfc3339
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collector.history import History
     from collector.overview import Overview
     from collector.store import Store
-    from collector.tokens import Tokens
     from collector.web.access import Access
     from collector.web.events import Events
 
@@ -35,17 +33,23 @@ class Comment(BaseModel):
     comment: str = Field(default="", max_length=2_000)
 
 
-class SignIn(BaseModel):
-    """The token a person signs in with."""
+class Asked(BaseModel, extra="forbid"):
+    """A question about metrics: of which check, from when to when, how fine."""
 
-    token: str = Field(max_length=200)
+    site: str
+    check: str
+    metric: Annotated[list[str], Field(min_length=1, max_length=12)]
+    target: str = ""
+    node: str | None = None
+    start: Annotated[str, Field(alias="from")] = "-1h"
+    end: Annotated[str, Field(alias="to")] = "now"
+    step: int | None = None
 
 
 def api_routes(
     *,
     config: Config,
     access: Access,
-    tokens: Tokens,
     overview: Overview,
     history: History,
     store: Store,
@@ -54,6 +58,8 @@ def api_routes(
 ) -> APIRouter:
     """Return the routes that the board and anybody's own tools read."""
     router = APIRouter()
+    kept = config.store
+    finest = [(kept.raw_days, 1), (kept.minute_days, 60), (kept.hour_days, 3600)]
 
     @router.get("/api/v1/sites", tags=["sites"], summary="Every site as it stands")
     async def sites(request: Request) -> Json:
@@ -73,7 +79,10 @@ def api_routes(
 
     @router.get("/api/v1/incidents", tags=["incidents"], summary="Incidents, newest first")
     def incidents(
-        request: Request, state: State = "all", site: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        request: Request,
+        state: State = "all",
+        site: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Json:
         access.require(request, "viewer")
         return Json({"incidents": history.incidents(state=state, site=site, limit=limit)})
@@ -92,25 +101,13 @@ def api_routes(
         return Json(told)
 
     @router.get("/api/v1/series", tags=["series"], summary="Metrics of one check over time")
-    def series(
-        request: Request,
-        site: str,
-        check: str,
-        metric: Annotated[list[str], Query(min_length=1, max_length=12)],
-        target: str = "",
-        node: str | None = None,
-        start: Annotated[str, Query(alias="from")] = "-1h",
-        end: Annotated[str, Query(alias="to")] = "now",
-        step: int | None = None,
-    ) -> Json:
+    def series(request: Request, asked: Annotated[Asked, Query()]) -> Json:
         access.require(request, "viewer")
-        kept = config.store
-        finest = [(kept.raw_days, 1), (kept.minute_days, 60), (kept.hour_days, 3600)]
-        first, last, width = span(start, end, step, time.time(), finest)
-        named = _series(catalogue, site, node, check, target)
+        first, last, width = span(asked.start, asked.end, asked.step, time.time(), finest)
+        named = _series(catalogue, asked)
         reader = store.reader()
         try:
-            told = [_series_told(reader, catalogue, named, one, first, last, width) for one in metric]
+            told = [_series_told(reader, catalogue, named, metric, first, last, width) for metric in asked.metric]
         finally:
             reader.close()
         return Json({"series": told})
@@ -121,31 +118,6 @@ def api_routes(
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events.stream(site), media_type="text/event-stream", headers=headers)
 
-    @router.get("/api/v1/me", tags=["session"], summary="Who is asking, and what they may do")
-    async def me(request: Request) -> Json:
-        token = access.require(request, "viewer")
-        return Json({"role": token.role, "signed_in": COOKIE in request.cookies})
-
-    @router.post("/session", tags=["session"], status_code=204, summary="Sign in with a token")
-    def sign_in(request: Request, body: SignIn) -> Response:
-        token = tokens.find(body.token.strip())
-        if token is None or not token.may("viewer"):
-            raise Problem(401, "this token is unknown, or does not let anybody read; 'nhip token new --role viewer' makes one")
-        answer = Response(status_code=204)
-        secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, tokens.sign_in(token), max_age=43_200, httponly=True, samesite="strict", secure=secure)
-        return answer
-
-    @router.delete("/session", tags=["session"], status_code=204, summary="Sign out")
-    def sign_out(request: Request) -> Response:
-        secret = request.cookies.get(COOKIE)
-        if secret:
-            access.of(request)
-            tokens.sign_out(secret)
-        answer = Response(status_code=204)
-        answer.delete_cookie(COOKIE)
-        return answer
-
     return router
 
 
@@ -155,14 +127,14 @@ def _found(told: dict[str, Any] | None, incident: str) -> dict[str, Any]:
     return told
 
 
-def _series(catalogue: Catalogue, site: str, node: str | None, check: str, target: str) -> Series:
+def _series(catalogue: Catalogue, asked: Asked) -> Series:
     """Return the series asked for; without a node, the first node of the site that has it."""
-    if node is not None:
-        return Series(site, node, check, target)
+    if asked.node is not None:
+        return Series(asked.site, asked.node, asked.check, asked.target)
     for series in catalogue.series:
-        if (series.site, series.check, series.target) == (site, check, target):
+        if (series.site, series.check, series.target) == (asked.site, asked.check, asked.target):
             return series
-    raise Problem(404, f"site {site!r} has no {check} of {target!r}")
+    raise Problem(404, f"site {asked.site!r} has no {asked.check} of {asked.target!r}")
 
 
 def _series_told(

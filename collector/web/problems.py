@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from starlette.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -26,6 +26,9 @@ _CODES = {
 }
 
 
+_UNAUTHORIZED = 401
+
+
 class Json(Response):
     """An answer in JSON, written by the quickest writer there is."""
 
@@ -36,12 +39,10 @@ class Json(Response):
         return orjson.dumps(content)
 
 
-class Problem(Exception):  # noqa: N818  (it is an answer, not a fault of ours)
+class Problem(Exception):  # noqa: N818  (an answer, not a fault of ours)
     """An answer that is not the one asked for: HTTP status, and words that say what would be right."""
 
-    def __init__(
-        self, status: int, message: str, *, line: int | None = None, retry_after: int | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, *, line: int | None = None, retry_after: int | None = None) -> None:
         """Keep the parts of the answer. `retry_after` is in seconds."""
         super().__init__(message)
         self.status = status
@@ -54,7 +55,7 @@ class Problem(Exception):  # noqa: N818  (it is an answer, not a fault of ours)
         if self.line is not None:
             content["line"] = self.line
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
-        if self.status == 401:  # noqa: PLR2004  (HTTP's own number)
+        if self.status == _UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Token"
         return Json(content, self.status, headers)
 

@@ -27,7 +27,8 @@ def second(name: str, text: str, now: float) -> int:
         at = None
     if at is None or at.tzinfo is None:
         raise Problem(
-            400, f"{name}: {text!r} is not a time: write RFC 3339 with its zone (2026-07-01T08:00:00Z) or -10m, -1h, -90d"
+            400,
+            f"{name}: {text!r} is not a time: write RFC 3339 with its zone (2026-07-01T08:00:00Z) or -10m, -1h, -90d",
         )
     return int(at.astimezone(UTC).timestamp())
 

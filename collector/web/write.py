@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +16,7 @@ from collector.web.body import read_body
 from collector.web.problems import Problem
 
 if TYPE_CHECKING:
-    from collector.columns import Decoder
+    from collector.columns import Columns, Decoder
     from collector.measures import Measures
     from collector.pipeline import Pipeline
     from collector.tokens import Token
@@ -61,28 +62,24 @@ def write_routes(
             raise _refused(errors, kept=columns.points)
         return Response(status_code=204)
 
-    async def _journalled(
-        pipeline: Pipeline, entry: Entry, body: bytes, columns: object, received: float
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[JournalError | None] = loop.create_future()
-
-        def tell(problem: JournalError | None) -> None:
-            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(problem))
-
-        pipeline.put(Arrival(_with_body(entry, body), columns, tell, received))  # type: ignore[arg-type]
-        problem = await done
-        if problem is not None:
-            raise Problem(503, str(problem), retry_after=5)
-
     return router
 
 
-def _with_body(entry: Entry, body: bytes) -> Entry:
-    return Entry(
-        arrived_at=entry.arrived_at, body=body, precision=entry.precision, site=entry.site,
-        sent_at=entry.sent_at, agent=entry.agent, sequence=entry.sequence,
-    )  # fmt: skip
+async def _journalled(pipeline: Pipeline, entry: Entry, body: bytes, columns: Columns, received: float) -> None:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[JournalError | None] = loop.create_future()
+
+    def answer(problem: JournalError | None) -> None:
+        if not done.done():  # the writer may have gone away meanwhile
+            done.set_result(problem)
+
+    def tell(problem: JournalError | None) -> None:
+        loop.call_soon_threadsafe(answer, problem)
+
+    pipeline.put(Arrival(replace(entry, body=body), columns, tell, received))
+    problem = await done
+    if problem is not None:
+        raise Problem(503, str(problem), retry_after=5)
 
 
 def _writer(access: Access, request: Request) -> Token:

@@ -19,7 +19,7 @@ function size(count) {
 /** named: with the word before the number, where there is room; a hidden word for screen readers otherwise. */
 function figures(site, named) {
   const rows = [];
-  if (site.rtt_median_seconds !== undefined) rows.push([t("rtt"), humanise("rtt_median_seconds", site.rtt_median_seconds)]);
+  if (site.rtt_median_seconds !== undefined) rows.push([t("rtt"), humanise("rtt_median_seconds", site.rtt_median_seconds, named ? 3 : 2)]);
   if (site.loss_ratio !== undefined) rows.push([t("loss"), humanise("loss_ratio", site.loss_ratio)]);
   return h("span.figures", {}, rows.map(([name, value]) =>
     h("span.figure", { title: name }, h(named ? "span.figure-name" : "span.unseen", {}, name), " ", h("span.figure-value", {}, value))));

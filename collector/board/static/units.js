@@ -23,12 +23,12 @@ export function duration(seconds, coarse = false) {
   return t("hour", { n: hours }) + (minutes && !coarse ? ` ${t("minute", { n: minutes })}` : "");
 }
 
-function time(seconds) {
+function time(seconds, count) {
   const size = Math.abs(seconds);
   if (size >= 120) return duration(seconds);
-  if (size >= 1) return `${digits(seconds)} s`;
-  if (size >= 0.0001 || size === 0) return `${digits(seconds * 1e3)} ms`;
-  return `${digits(seconds * 1e6)} µs`;
+  if (size >= 1) return `${digits(seconds, count)} s`;
+  if (size >= 0.0001 || size === 0) return `${digits(seconds * 1e3, count)} ms`;
+  return `${digits(seconds * 1e6, count)} µs`;
 }
 
 function scaled(value, base, names) {
@@ -43,8 +43,9 @@ function scaled(value, base, names) {
 
 export const isBoolean = (metric) => metric === "success" || metric === "active";
 
-/** The value of a metric with its unit: 0.0123 of rtt_median_seconds is "12,3 ms"; absent is a dash, never 0. */
-export function humanise(metric, value) {
+/** The value of a metric with its unit: 0.0123 of rtt_median_seconds is "12,3 ms"; absent is a dash, never 0.
+ *  count: how many digits of a time are worth their room. */
+export function humanise(metric, value, count = 3) {
   if (value === null || value === undefined) return "–";
   const name = metric.replace(/\[.*$/s, "");
   if (isBoolean(name)) {
@@ -54,7 +55,7 @@ export function humanise(metric, value) {
   if (name.endsWith("_ratio")) return `${round(value * 100)} %`;
   if (name.endsWith("bits_per_second")) return scaled(value, 1000, ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]);
   if (name.endsWith("bytes_per_second")) return scaled(value, 1024, ["B/s", "KiB/s", "MiB/s", "GiB/s"]);
-  if (name.endsWith("_seconds")) return time(value);
+  if (name.endsWith("_seconds")) return time(value, count);
   if (name.endsWith("_bytes")) return scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
   if (name.endsWith("_celsius")) return `${round(value)} °C`;
   if (name.endsWith("_days")) return t("day", { n: round(value) });
