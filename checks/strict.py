@@ -35,7 +35,7 @@ def load_yaml(path: Path, wanted: type[T]) -> T:
     except OSError as exc:
         raise ConfigError([("$", f"cannot be read: {exc.strerror}")], str(path)) from None
     except UnicodeDecodeError as exc:
-        raise ConfigError([("$", f"is not UTF-8 at byte {exc.start}")], str(path)) from None
+        raise ConfigError([("$", f"is not UTF-8 at byte {exc.start + 1}")], str(path)) from None
     try:
         data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader that also refuses repeated keys)
     except yaml.YAMLError as exc:
