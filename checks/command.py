@@ -20,7 +20,7 @@ from checks.strict import ConfigError
 from checks.verdict import State, judge_once
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from checks.check import Check
     from checks.limits import Limit
@@ -30,6 +30,13 @@ _EXAMPLES = """examples:
   nhip check run http_get --target https://portal.example/ --set expected_phrase='Cổng dịch vụ công' --format nagios
 
 exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (could not measure, or a mistake in the command)"""
+
+
+_LISTS: dict[str, Callable[[], str]] = {
+    "text": describe.as_text,
+    "json": lambda: json.dumps(describe.as_data(), ensure_ascii=False),
+    "markdown": describe.as_markdown,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as exc:
         return int(exc.code or 0)
     if arguments.action == "list":
-        print(json.dumps(describe.as_data(), ensure_ascii=False) if arguments.format == "json" else describe.as_text())
+        print(_LISTS[arguments.format]())
         return State.OK
     try:
         return _run(arguments)
@@ -66,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|run")
     listing = actions.add_parser("list", help="describe every check, its parameters and its metrics")
-    listing.add_argument("--format", choices=("text", "json"), default="text")
+    listing.add_argument("--format", choices=tuple(_LISTS), default="text")
     running = actions.add_parser("run", help="run one check and judge what it found")
     running.add_argument("name", metavar="NAME", help=f"one of: {', '.join(registry.CHECKS)}")
     running.add_argument("--target", metavar="T", help="what to look at; `nhip check list` says in which form")

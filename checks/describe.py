@@ -74,6 +74,27 @@ def as_text() -> str:
     return "\n\n".join(_one(name, check) for name, check in _checks())
 
 
+def as_markdown() -> str:
+    """Return every check as the sections of `docs/checks.md`."""
+    return "\n\n".join(_section(name, check) for name, check in _checks())
+
+
+def _section(name: str, check: type[Check]) -> str:
+    lines = [f"## {name}", "", f"{_sentence(check.summary)}.", f"Target: {check.target_help}.", ""]
+    lines += ["| parameter | what it may be | default | meaning |", "|---|---|---|---|"]
+    for each in parameters(check):
+        default = _default(each).removeprefix(", default ").removeprefix(", ") or "–"
+        lines.append(f"| `{each.name}` | {each.kind} | {default} | {each.meaning} |")
+    lines += ["", "| metric | unit | meaning |", "|---|---|---|"]
+    lines += [f"| `{metric}` | {unit(metric) or '–'} | {meaning} |" for metric, meaning in check.metrics.items()]
+    none = ", ".join(f"`{metric}` {value:g}" for metric, value in check.unreachable.items())
+    return "\n".join([*lines, *(["", f"No answer is written as {none}."] if none else [])])
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _one(name: str, check: type[Check]) -> str:
     given = parameters(check)
     width = max(len(word) for word in (*check.metrics, *(each.name for each in given)))
