@@ -5,8 +5,10 @@ Python tells the fields of a certificate only when it could verify it, and the d
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z\Z", re.ASCII)  # strptime would cost a module and a locale
 _SEQUENCE = 0x30
 _VERSION = 0xA0
 _UTC_TIME = 0x17
@@ -53,4 +55,8 @@ def _time(tag: int, text: str) -> datetime:
         text = ("19" if text[:2] >= "50" else "20") + text
     elif tag != _GENERALIZED_TIME:
         raise ValueError("the certificate has no end of validity")
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    parts = _TIME.match(text)
+    if parts is None:
+        raise ValueError("the certificate's end of validity is not a time")
+    year, month, day, hour, minute, second = map(int, parts.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)

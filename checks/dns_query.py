@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+import os
 import socket
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from pathlib import Path
@@ -95,7 +95,7 @@ class Question:
     def __init__(self, phases: Phases, server: str, port: int, name: bytes, type_: int) -> None:
         """Take the budget, whom to ask, and what."""
         self._phases, self._server, self._port, self._name, self._type = phases, server, port, name, type_
-        self._id = secrets.randbits(16)
+        self._id = int.from_bytes(os.urandom(2), "big")
         self._query = encode_question(self._id, name, type_)
 
     async def ask(self) -> Message:

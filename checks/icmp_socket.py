@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import struct
 import sys
@@ -93,7 +92,7 @@ class EchoSocket:
         """Open the socket; `CheckError` says what permission or local address is missing, `OSError` is no route."""
         family, where = address
         self._protocol = _V6 if family == socket.AF_INET6 else _V4
-        self._cookie = secrets.token_bytes(COOKIE_BYTES)
+        self._cookie = os.urandom(COOKIE_BYTES)
         self._payload = self._cookie.ljust(payload_bytes, b"\x5a")
         self._socket = _open(family, self._protocol)
         try:
@@ -165,7 +164,7 @@ class EchoSocket:
             if exc.errno not in NO_ROUTE:
                 raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
             raise
-        self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else secrets.randbits(16)
+        self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
     def _read(self) -> Answer | None:
         data = self._socket.recv(65_536)
