@@ -45,7 +45,7 @@ def collector() -> Iterator[FakeCollector]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page on a laptop in Cần Thơ; whatever its console calls an error fails the test."""
+    """Open a page on a laptop in Cần Thơ; whatever its console calls an error fails the test."""
     context = await browser.new_context(
         viewport={"width": 1366, "height": 768}, timezone_id="Asia/Ho_Chi_Minh", color_scheme="light"
     )

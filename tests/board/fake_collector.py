@@ -36,12 +36,12 @@ Json = dict[str, Any]
 
 
 def ago(seconds: float) -> str:
-    """An RFC 3339 instant so many seconds before now."""
+    """Write the RFC 3339 instant so many seconds before now."""
     return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
 def make_site(site: str, name: str, *, group: str | None = "Ninh Kiều", level: str = "green", **more: Any) -> Json:
-    """A SITE of the API: heard just now, in one state for two hours."""
+    """Make a SITE of the API: heard just now, in one state for two hours."""
     signals = {"green": 12, "yellow": 0, "red": 0, "unknown": 0}
     if level != "green":
         signals[level] = 2
@@ -51,7 +51,7 @@ def make_site(site: str, name: str, *, group: str | None = "Ninh Kiều", level:
 
 
 def make_incident(number: int, site: str, site_name: str, *, began: float = 90, **more: Any) -> Json:
-    """An open INCIDENT of the API that began so many seconds ago."""
+    """Make an open INCIDENT of the API that began so many seconds ago."""
     text = {"vi": "Cổng dịch vụ công không trả lời", "en": "The public service portal does not answer"}
     evidence = {"node": "gateway", "check": "http_get", "target": "https://127.0.0.1/", "metric": "success"}
     judged = {"level": "red", "value": 0.0, "limit": 1.0, "reason": "connection refused", "at": ago(began)}
@@ -89,7 +89,9 @@ class FakeCollector:
             self.loop.call_soon_threadsafe(queue.put_nowait, event)
 
     def start(self, port: int = 0) -> Self:
-        config = uvicorn.Config(self.app(), port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=0)
+        config = uvicorn.Config(
+            self.app(), port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=0
+        )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
@@ -208,5 +210,5 @@ class FakeCollector:
 
 
 def refusal(status: int, message: str) -> JSONResponse:
-    """An error in the API's shape."""
+    """Answer an error in the API's shape."""
     return JSONResponse({"code": str(status), "message": message}, status_code=status)

@@ -31,7 +31,7 @@ def instant(text: str, now: float) -> float:
 
 
 def row(metric: str, at: int, step: int) -> list[float]:
-    """The same time gives the same numbers, however often it is asked."""
+    """Make the same numbers for the same time, however often it is asked."""
     dice = random.Random(f"{at}")  # noqa: S311  (a made-up measurement needs no secrecy)
     base = 0.004 * (1 + 0.35 * math.sin(at / 13750)) + dice.expovariate(1 / 0.0003)
     burst = 0.02 if at // 660 % 17 == 0 else 0.0
@@ -47,7 +47,7 @@ def row(metric: str, at: int, step: int) -> list[float]:
 
 
 def answer(query: QueryParams, down_between: tuple[float, float] | None) -> list[dict[str, Any]]:
-    """What /api/v1/series answers: one object a metric, no rows where nothing was measured."""
+    """Answer as /api/v1/series does: one object a metric, no rows where nothing was measured."""
     now = time.time()
     step = int(query["step"])
     start = int(instant(query["from"], now)) // step * step

@@ -55,7 +55,6 @@ function createView() {
 function show() {
   view?.dispose();
   view = null;
-  drawHeader(filters);
   if (!state.loaded) {
     byId("main").replaceChildren(h("p.empty", {}, t("loading")));
     return;
@@ -79,10 +78,12 @@ async function refresh() {
   state.sites = new Map(sites.sites.map((site) => [site.site, site]));
   state.open = new Map(open.incidents.map((incident) => [incident.id, incident]));
   state.resolved = new Map(resolved.incidents.map((incident) => [incident.id, incident]));
-  const redraw = !state.loaded || me.signed_in !== state.me.signed_in;
+  const first = !state.loaded;
+  const another = me.signed_in !== state.me.signed_in;
   state.me = me;
   state.loaded = true;
-  if (redraw) show();
+  if (another) drawHeader(filters);
+  if (first) show();
   else tell("refreshed");
   refreshCounts();
 }
@@ -151,10 +152,11 @@ function searchKey(event) {
 }
 
 addEventListener("popstate", show);
-addEventListener("nhip-language", show);
+addEventListener("nhip-language", () => { drawHeader(filters); show(); });
 addEventListener("nhip-theme", () => { drawHeader(filters); tell("theme"); });
 document.addEventListener("click", followLinks);
 document.addEventListener("keydown", searchKey);
+drawHeader(filters);
 setInterval(() => { tick(); refreshLiveTimes(); }, 1000);
 
 show();

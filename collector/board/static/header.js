@@ -36,6 +36,7 @@ async function leave() {
 
 /** filters: {levels: Set, words: string, changed()}; the chips and the search box write to it. */
 export function drawHeader(filters) {
+  const focused = document.activeElement?.id; // a redrawn button keeps the keyboard's place
   const search = h("input", { type: "search", id: "search", placeholder: t("search"), "aria-label": t("search"), title: t("search_key"),
     oninput: () => { filters.words = search.value; filters.changed(); } });
   search.value = filters.words;
@@ -47,6 +48,7 @@ export function drawHeader(filters) {
     h("span.pulse", { id: "pulse" }, h("span.dot"), h("span", { id: "pulse-word" })),
     h("time.clock", { id: "clock" }), languageButton(), themeButton(),
     ...(state.me.signed_in ? [h("button.text-button", { type: "button", onclick: leave }, t("sign_out"))] : []));
+  if (focused) byId(focused)?.focus();
   byId("skip").textContent = t("skip");
   refreshCounts();
   tick();
