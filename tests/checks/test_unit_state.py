@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +23,10 @@ from checks.unit_state import UnitState, judge_unit, systemd_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from checks.result import Result
 
+ROOT = Path(__file__).parents[2]
 RUNNING = {
     "LoadState": "loaded",
     "ActiveState": "active",
@@ -105,6 +109,103 @@ async def test_a_systemd_that_hangs_ends_at_the_deadline_and_leaves_no_process(t
     pid = int((tmp_path / "pid").read_text(encoding="utf-8"))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+_UNITS = {
+    "nothing.target": "",
+    "good.service": "[Service]\nExecStart=/bin/sleep 1000\nStandardOutput=null\nStandardError=null\n",
+    "bad.service": "[Service]\nExecStart=/bin/false\nStandardOutput=null\nStandardError=null\n",
+}
+_BOOT = """
+set -e
+mount --make-rprivate /
+for each in /run /var/log /var/lib/systemd; do [ -d $each ] && mount -t tmpfs tmpfs $each; done
+mkdir -p /run/systemd/system
+cp $1/* /run/systemd/system/
+mount -t cgroup2 none /sys/fs/cgroup
+exec env container=test /lib/systemd/systemd --system --unit=nothing.target --log-target=null --show-status=no
+"""
+
+
+class Machine:
+    """A systemd that believes it has started a machine: its own processes, files, network and control groups."""
+
+    def __init__(self, first: int) -> None:
+        """Take the process that is number 1 inside."""
+        self.first = first
+
+    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a program inside."""
+        command = ["nsenter", "--target", str(self.first), "--all", f"--wd={ROOT}", *argv]
+        return subprocess.run(command, check=False, timeout=30, capture_output=True, text=True)
+
+    def state(self, unit: str) -> dict[str, Any]:
+        """Return what `nhip check` finds about a unit inside."""
+        words = ("check", "run", "unit_state", "--target", unit, "--format", "json")
+        done = self.run(sys.executable, "nhip.py", *words)
+        assert done.returncode in (0, 2), done.stdout + done.stderr
+        return dict(json.loads(done.stdout))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Start a real systemd in namespaces of its own; it touches nothing outside."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    groups = next((Path(words[1]) for words in mounts if words[2] == "cgroup2"), None)
+    if os.geteuid() != 0 or groups is None or not Path("/lib/systemd/systemd").exists() or not shutil.which("unshare"):
+        pytest.skip("needs root, systemd, util-linux and control groups of version 2 to start a systemd of its own")
+    for name, text in _UNITS.items():
+        (tmp_path / name).write_text(f"[Unit]\nDefaultDependencies=no\n{text}", encoding="utf-8")
+    group = groups / f"nhip-{uuid.uuid4().hex[:8]}"
+    group.mkdir()
+    alone = "unshare --pid --fork --kill-child --mount --mount-proc --cgroup --uts --ipc --net"
+    script = f'echo $$ > {group}/cgroup.procs && exec {alone} sh -c "$0" boot {tmp_path}'
+    outer = subprocess.Popen(["sh", "-c", script, _BOOT], stderr=subprocess.DEVNULL)
+    try:
+        yield _booted(outer)
+    finally:
+        outer.kill()
+        outer.wait()
+        _remove(group)
+
+
+def _booted(outer: subprocess.Popen[bytes]) -> Machine:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and outer.poll() is None:
+        children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text(encoding="ascii").split()
+        if children:
+            machine = Machine(int(children[0]))
+            if machine.run("systemctl", "show", "--property=Version").returncode == 0:
+                return machine
+        time.sleep(0.1)
+    pytest.skip("a systemd of its own does not start here")
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group with all below it, as soon as its processes are gone."""
+    deadline = time.monotonic() + 20
+    while group.exists() and time.monotonic() < deadline:
+        for each in [*sorted(group.rglob("*/"), reverse=True), group]:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        time.sleep(0.02)
+
+
+def test_a_real_systemd_tells_about_its_units(machine: Machine) -> None:
+    assert machine.run("systemctl", "start", "good.service").returncode == 0
+    good = machine.state("good")
+    assert good["reason"] is None
+    assert (good["metrics"]["active"], good["metrics"]["restarts_total"]) == (1, 0)
+    assert 0 <= good["metrics"]["active_seconds"] < 60
+    machine.run("systemctl", "start", "bad.service")
+    deadline = time.monotonic() + 20
+    failed = "bad.service is failed (exit-code)"
+    while (bad := machine.state("bad"))["reason"] != failed and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert bad["reason"] == failed
+    assert machine.state("none")["reason"] == "there is no unit none.service on this node"
+    machine.run("systemctl", "stop", "good.service")
+    assert machine.state("good.service")["reason"] == "good.service is inactive (dead)"
 
 
 @pytest.fixture
