@@ -118,7 +118,7 @@ class FakeCollector:
     # The API.
 
     def app(self) -> Starlette:
-        page = (BOARD / "page.html").read_text().replace("{{ version }}", "0.1.0")
+        page = (BOARD / "page.html").read_text()
 
         async def show(_: Request) -> HTMLResponse:
             return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
