@@ -245,6 +245,7 @@ def listen(address: tuple[str, int]) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)
+        sock.listen(2048)  # from here on nobody is refused: who comes early waits until everything has started
     except (OSError, OverflowError) as exc:
         sock.close()
         words = getattr(exc, "strerror", None) or exc
