@@ -40,12 +40,12 @@ def main(argv: list[str], make: Make | None = None) -> int:
 
 
 def _run(path: Path, make: Make) -> int:
-    import asyncio  # noqa: PLC0415  (only a running agent pays for it)
-    import logging  # noqa: PLC0415
-    import sqlite3  # noqa: PLC0415
+    import asyncio
+    import logging
+    import sqlite3
 
-    from agents.config import load  # noqa: PLC0415
-    from agents.service import Service  # noqa: PLC0415
+    from agents.config import load
+    from agents.service import Service
 
     logging.basicConfig(level=logging.INFO, format="nhip agent: %(message)s", stream=sys.stderr)
     config = load(path, make)
@@ -65,7 +65,7 @@ def _run(path: Path, make: Make) -> int:
 
 
 def _validate(path: Path, make: Make) -> int:
-    from agents.config import load  # noqa: PLC0415  (each command imports what it needs)
+    from agents.config import load
 
     config = load(path, make)
     file = config.file
@@ -77,8 +77,8 @@ def _validate(path: Path, make: Make) -> int:
 
 
 def _status(path: Path) -> int:
-    from agents.config import DEFAULT_DATA  # noqa: PLC0415  (each command imports what it needs)
-    from agents.status import UNKNOWN, report  # noqa: PLC0415
+    from agents.config import DEFAULT_DATA
+    from agents.status import UNKNOWN, report
 
     try:
         written: dict[str, Any] = load_yaml(path, dict)  # a file that became wrong must not hide a running agent

@@ -7,59 +7,48 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agents.sink import Sink
     from checks.result import Result
 
-MOST_RESULTS = 20_000
-"""What may gather while a write hangs: a disk that stands still must not take the machine's memory as well."""
-
 
 class Gather:
-    """Collects results and writes them to a sink within about `flush_seconds`, one write at a time."""
+    """Collects results and hands them to a sink after at most `flush_seconds`."""
 
-    def __init__(self, sink: Sink, flush_seconds: float, *, say: Callable[[str], None]) -> None:
+    def __init__(self, sink: Sink, flush_seconds: float) -> None:
         """Take the sink; `flush_seconds` may be changed at any time."""
         self.flush_seconds = flush_seconds
-        self._sink, self._say = sink, say
+        self._sink = sink
         self._results: list[Result] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._write: asyncio.Task[None] | None = None
+        self._flush_at = 0.0
+        self._writes: set[asyncio.Task[None]] = set()
 
     def add(self, result: Result) -> None:
-        """Take a result; the first of a gathering sets the time for all."""
-        if len(self._results) >= MOST_RESULTS:
-            self._say(f"the disk has not answered for long: {MOST_RESULTS} results are given up")
-            self._results.clear()
+        """Take a result. The first sets the time for all; one that comes near that time takes the others along.
+
+        So an agent with some checks a second need not wake up once more to flush.
+        """
         self._results.append(result)
-        if self._timer is None and self._write is None:
-            self._arm()
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            wait = self.flush_seconds * random.uniform(0.9, 1.0)  # noqa: S311  (sites must not flush in step)
+            self._flush_at = loop.time() + wait
+            self._timer = loop.call_at(self._flush_at, self._flush)
+        elif loop.time() > self._flush_at - self.flush_seconds / 5:
+            self._flush()
 
     async def close(self) -> None:
-        """Write what is there, now."""
+        """Hand over what is there, and return when it is safe."""
+        if self._results:
+            self._flush()
+        await asyncio.gather(*self._writes)
+        await self._sink.close()
+
+    def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._write is not None or self._results:
-            if self._write is None:
-                self._flush()
-            else:
-                await asyncio.wait({self._write})
-
-    def _arm(self) -> None:
-        wait = self.flush_seconds * random.uniform(0.75, 1.0)  # noqa: S311  (sites must not flush in step)
-        self._timer = asyncio.get_running_loop().call_later(wait, self._flush)
-
-    def _flush(self) -> None:
-        self._timer = None
         results, self._results = self._results, []
-        self._write = asyncio.create_task(self._sink.write(results))
-        self._write.add_done_callback(self._written)
-
-    def _written(self, write: asyncio.Task[None]) -> None:
-        self._write = None
-        if not write.cancelled() and (trouble := write.exception()) is not None:
-            self._say(f"results could not be written: {type(trouble).__name__}: {trouble}")
-        if self._results:
-            self._arm()
+        write = asyncio.get_running_loop().create_task(self._sink.write(results))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)

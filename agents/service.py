@@ -47,8 +47,8 @@ class Service:
             self._folder / "spool.sqlite", max_bytes=limits.max_bytes, drop=limits.drop, say=log.warning
         )
         self._delivery = Delivery(self._spool, self._uplink(config), say=log.warning)
-        sink = SpoolSink(self._spool, self._delivery, say=log.warning)
-        self._gather = Gather(sink, config.file.collector.flush_seconds, say=log.warning)
+        self._sink = SpoolSink(self._spool, self._delivery, say=log.warning)
+        self._gather = Gather(self._sink, config.file.collector.flush_seconds)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._reloaded = asyncio.Event()
@@ -105,7 +105,7 @@ class Service:
                     spool=counters,
                 )
             )
-            self._write_status()
+            self._sink.aside(self._write_status)
             trouble = f"; {self._delivery.trouble}" if self._delivery.trouble else ""
             notify(f"STATUS={self._runner.checks} checks, {counters.batches} batches wait{trouble}")
             self._delivery.end_attempt_older_than(3 * file.collector.timeout_seconds)

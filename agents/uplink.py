@@ -104,7 +104,7 @@ class Uplink:
     def _exchange(self, batch: Batch) -> Answer:
         body, headers = batch.body, self._headers | {"Nhip-Sequence": str(batch.sequence)}
         if len(body) > _WORTH_PACKING_BYTES:
-            packer = zlib.compressobj(level=6, wbits=_GZIP)
+            packer = zlib.compressobj(level=6, wbits=_GZIP, memLevel=6)
             body = packer.compress(body) + packer.flush()
             headers["Content-Encoding"] = "gzip"
         if self._connection.sock is None:

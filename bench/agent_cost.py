@@ -33,7 +33,7 @@ EVERY_SECONDS = 10.0
 SETTLE_SECONDS = 12.0
 NAMES = ("portal.example", "mail.example")
 # As in agents/nhip-agent.service.
-AGENT_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
+AGENT_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 
 
 class Probe(NamedTuple):
