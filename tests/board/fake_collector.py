@@ -71,7 +71,7 @@ class FakeCollector:
         self.must_sign_in = False
         self.asked: list[dict[str, list[str]]] = []
         self.down_between: tuple[float, float] | None = None
-        self.streams: set[asyncio.Queue[str]] = set()
+        self.streams: dict[asyncio.Queue[str], str | None] = {}  # each with the site it looks at
 
     # What tests call, from their own thread.
 
@@ -85,8 +85,9 @@ class FakeCollector:
 
     def tell(self, name: str, data: Json) -> None:
         event = f"event: {name}\ndata: {json.dumps(data)}\n\n"
-        for queue in list(self.streams):
-            self.loop.call_soon_threadsafe(queue.put_nowait, event)
+        for queue, site in list(self.streams.items()):
+            if name != "signal" or site == data["site"]:
+                self.loop.call_soon_threadsafe(queue.put_nowait, event)
 
     def start(self, port: int = 0) -> Self:
         config = uvicorn.Config(
@@ -191,13 +192,13 @@ class FakeCollector:
         response.set_cookie("session", "yes" if request.method == "POST" else "no", httponly=True)
         return response
 
-    async def stream_events(self, _: Request) -> Response:
-        return StreamingResponse(self.events(), media_type="text/event-stream")
+    async def stream_events(self, request: Request) -> Response:
+        return StreamingResponse(self.events(request.query_params.get("site")), media_type="text/event-stream")
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self, site: str | None) -> AsyncIterator[str]:
         queue: asyncio.Queue[str] = asyncio.Queue()
         self.loop = asyncio.get_running_loop()
-        self.streams.add(queue)
+        self.streams[queue] = site
         try:
             yield ": hello\n\n"
             while not self.server.should_exit:
@@ -206,7 +207,7 @@ class FakeCollector:
                 except TimeoutError:
                     yield ": still here\n\n"
         finally:
-            self.streams.discard(queue)
+            del self.streams[queue]
 
 
 def refusal(status: int, message: str) -> JSONResponse:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
 COLUMNS = ["at", "min", "p50", "p95", "max", "mean", "count"]
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
+MOST_ROWS = 600
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 RTT = ["rtt_min_seconds", "rtt_median_seconds", "rtt_mean_seconds", "rtt_p95_seconds", "loss_ratio"]
 HTTP = ["success", "connect_seconds", "tls_seconds", "total_seconds", "status"]
@@ -49,11 +51,12 @@ def row(metric: str, at: int, step: int) -> list[float]:
 def answer(query: QueryParams, down_between: tuple[float, float] | None) -> list[dict[str, Any]]:
     """Answer as /api/v1/series does: one object a metric, no rows where nothing was measured."""
     now = time.time()
-    step = int(query["step"])
-    start = int(instant(query["from"], now)) // step * step
-    end = instant(query.get("to", "-0m"), now)
+    end = int(instant(query.get("to", "-0m"), now))
+    first = int(instant(query["from"], now))
+    step = int(query.get("step", next(step for step in STEPS if (end - first) / step <= MOST_ROWS)))
+    start = first // step * step
     down = down_between or (math.inf, math.inf)
-    times = [at for at in range(start, int(end), step) if not down[0] <= at < down[1]]
+    times = [at for at in range(start, end, step) if not down[0] <= at < down[1]]
     return [
         {"metric": metric, "step_seconds": step, "columns": COLUMNS, "rows": [row(metric, at, step) for at in times]}
         for metric in query.getlist("metric")

@@ -65,6 +65,7 @@ async def test_a_site_that_fails_turns_red_without_a_reload(page: Page, collecto
     collector.put_site(make_site("31121", "Phường Tân An"))
     await page.goto(collector.url)
     await expect(page.locator("#pulse-word")).to_have_text("Trực tiếp")
+    await expect(page.locator(".tile")).to_have_count(2)
     await page.evaluate("() => { document.querySelector('[data-site]').dataset.sameElement = 'yes'; }")
     collector.put_site(make_site("31120", "Phường Cái Khế", level="red", silent=True))
     await expect(page.locator(tile("31120"))).to_have_attribute("data-level", "red")

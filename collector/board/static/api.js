@@ -34,10 +34,9 @@ export const fetchMe = () => ask("/api/v1/me");
 export const signIn = (token) => send("/session", "POST", { token });
 export const signOut = () => send("/session", "DELETE", {});
 
-/** source: {site, node, check, target}; span: {from, to?, step}; answers one object a metric. */
+/** source: {site, node, check, target}; span: {from, to?, step?}; answers one object a metric. */
 export async function fetchSeries(source, metrics, span, signal) {
-  const query = new URLSearchParams({ ...source, from: span.from, step: String(span.step) });
-  if (span.to) query.set("to", span.to);
+  const query = new URLSearchParams({ ...source, ...span });
   for (const metric of metrics) query.append("metric", metric);
   return (await ask(`/api/v1/series?${query}`, { signal })).series;
 }

@@ -61,6 +61,7 @@ function show() {
   }
   view = createView();
   byId("main").replaceChildren(view.element);
+  retune();
 }
 
 function go(path) {
@@ -85,6 +86,7 @@ async function refresh() {
   if (another) drawHeader(filters);
   if (first) show();
   else tell("refreshed");
+  retune();
   refreshCounts();
 }
 
@@ -160,8 +162,25 @@ drawHeader(filters);
 setInterval(() => { tick(); refreshLiveTimes(); }, 1000);
 
 show();
-const stream = listenForEver({
-  opened: () => { setConnection("live"); reload(); },
+/** Values of one site's signals are sent only to those who look at it. */
+function eventsPath() {
+  const { view: name, id } = readPath(location.pathname);
+  const site = name === "site" ? id : state.sites.size === 1 ? [...state.sites.keys()][0] : null;
+  return site === null ? "/api/v1/events" : `/api/v1/events?site=${encodeURIComponent(site)}`;
+}
+
+function retune() {
+  if (eventsPath() === tuned) return;
+  tuned = eventsPath();
+  stream.retune();
+}
+
+let tuned = eventsPath();
+const stream = listenForEver(() => tuned, {
+  opened: (seamless) => {
+    setConnection("live");
+    if (!seamless) reload();
+  },
   news: () => { state.lastNewsAt = performance.now(); },
   event: heard,
   lost: (status) => {

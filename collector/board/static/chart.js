@@ -2,7 +2,7 @@
 
 import { fetchSeries } from "./api.js";
 import { h, setText } from "./dom.js";
-import { columnsOf, firstSeries, metricsOf, plansOf, rowsByTime, stepFor } from "./plans.js";
+import { columnsOf, firstSeries, metricsOf, plansOf, rowsByTime } from "./plans.js";
 import { createPlot } from "./plot.js";
 import { on } from "./state.js";
 import { moment, now } from "./times.js";
@@ -43,7 +43,7 @@ export function createChart(site, series, before) {
   const legend = h("div.legend", {});
   const buttons = Object.keys(RANGES).map((name) => h("button.segment", { type: "button", "data-range": name, onclick: () => { range = name; zoom = null; load(); } }, t(name)));
   const seriesSelect = h("select", { "aria-label": t("series"), onchange: () => { chosen = Number(seriesSelect.value); plan = plansOf(series[chosen])[0]; choosePlan(); load(); } },
-    options(series.map((one) => `${one.check} → ${one.target} · ${one.node}`), chosen));
+    options(series.map((one) => `${[one.check, one.target].filter(Boolean).join(" → ")} · ${one.node}`), chosen));
   const planSelect = h("select", { "aria-label": t("metric"), onchange: () => { plan = plansOf(series[chosen])[Number(planSelect.value)]; load(); } });
   const zoomButton = (key, sign, action) => h("button.segment", { type: "button", "aria-label": t(key), title: t(key), "data-zoom": key, onclick: action }, sign);
   const reset = zoomButton("zoom_reset", "↺", () => backToLive());
@@ -67,14 +67,15 @@ export function createChart(site, series, before) {
     asking.abort();
     const mine = asking = new AbortController();
     const [from, to] = span();
-    step = stepFor(to - from);
     const times = data?.[0] ?? [];
     const { node, check, target } = series[chosen];
     const iso = (seconds) => new Date(Math.round(seconds * 1000)).toISOString();
-    const part = tail && times.length > 1 ? { from: iso(times.at(-1) - step) } : zoom ? { from: iso(from), to: iso(to) } : { from: `-${range}` };
+    // The collector picks the step: it knows how fine what it keeps is. The tail goes on with the same one.
+    const whole = zoom ? { from: iso(from), to: iso(to) } : { from: `-${range}` };
+    const part = tail && times.length > 1 ? { from: iso(times.at(-1) - step), step } : whole;
     if (!tail) { markRange(); element.setAttribute("aria-busy", "true"); }
     try {
-      const answers = await fetchSeries({ site, node, check, target }, metricsOf(plan), { ...part, step }, mine.signal);
+      const answers = await fetchSeries({ site, node, check, target }, metricsOf(plan, series[chosen]), part, mine.signal);
       if (mine.signal.aborted) return;
       keep(answers, tail, from);
       draw(tail);
@@ -88,6 +89,7 @@ export function createChart(site, series, before) {
 
   function keep(answers, tail, from) {
     if (!tail) tables = new Map();
+    step = answers[0]?.step_seconds ?? step;
     for (const answer of answers) {
       const rows = new Map([...(tables.get(answer.metric) ?? []), ...rowsByTime(answer)].filter(([at]) => at >= from - step));
       tables.set(answer.metric, rows);

@@ -26,7 +26,7 @@ function readBlock(block) {
   return event;
 }
 
-async function listen(hooks, abort) {
+async function listen(path, hooks, abort) {
   let watchdog = 0;
   const alive = () => {
     clearTimeout(watchdog);
@@ -34,7 +34,7 @@ async function listen(hooks, abort) {
     hooks.news();
   };
   try {
-    const response = await fetch("/api/v1/events", { headers: { Accept: "text/event-stream" }, signal: abort.signal });
+    const response = await fetch(path, { headers: { Accept: "text/event-stream" }, signal: abort.signal });
     if (!response.ok) return response.status;
     alive();
     hooks.opened();
@@ -48,25 +48,45 @@ async function listen(hooks, abort) {
     }
   } finally {
     clearTimeout(watchdog);
+    abort.abort();
   }
 }
 
-/** Listens for ever; hooks: opened(), news() for every sign of life, event(name, data), lost(status). */
-export function listenForEver(hooks) {
-  let abort = new AbortController();
-  let wake = () => {};
+/** Listens for ever to the address that path() gives.
+ *  hooks: opened(seamless), news() for every sign of life, event(name, data), lost(status).
+ *  retry() tries at once; retune() changes to a new path() without missing anything: the old stream ends when the new one is open. */
+export function listenForEver(path, hooks) {
+  let current = null; // the newest stream: {abort, open}
+  let timer = 0;
   let tries = 0;
-  const opened = () => { tries = 0; hooks.opened(); };
-  addEventListener("online", () => wake());
-  addEventListener("pagehide", () => abort.abort());
-  const again = async () => {
-    abort = new AbortController();
-    const status = await listen({ ...hooks, opened }, abort).catch(() => 0);
+
+  async function connect() {
+    clearTimeout(timer);
+    const older = current;
+    const mine = current = { abort: new AbortController(), open: false };
+    const opened = () => {
+      const seamless = Boolean(older?.open);
+      mine.open = true;
+      tries = 0;
+      older?.abort.abort();
+      hooks.opened(seamless);
+    };
+    const status = await listen(path(), { ...hooks, opened }, mine.abort).catch(() => 0);
+    mine.open = false;
+    if (mine !== current) return;
+    older?.abort.abort();
+    current = null;
     hooks.lost(status);
     const pause = RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)] * (0.75 + Math.random() / 2);
-    await new Promise((resolve) => { wake = resolve; setTimeout(resolve, pause); });
-    again();
+    timer = setTimeout(connect, pause);
+  }
+
+  const retry = () => {
+    tries = 0;
+    if (!current) connect();
   };
-  again();
-  return { retry: () => { tries = 0; wake(); } };
+  addEventListener("online", retry);
+  addEventListener("pagehide", () => current?.abort.abort());
+  connect();
+  return { retry, retune: connect };
 }

@@ -10,12 +10,14 @@ import { metricName, said, t } from "./words.js";
 
 const RECENT = 8;
 
-/** "http_get 127.0.0.1: Success no (limit 1)" and the reason, as one line. */
+/** "http_get 127.0.0.1: the service does not answer" and the reason, as one line; metric and value where no words came. */
 export function evidenceLine(evidence) {
+  const subject = [evidence.check, evidence.target].filter(Boolean).join(" ");
   const value = evidence.value === undefined ? "" : ` ${humanise(evidence.metric, evidence.value)}`;
   const limit = evidence.limit === undefined || isBoolean(evidence.metric) ? "" : ` (${t("limit", { limit: humanise(evidence.metric, evidence.limit) })})`;
+  const measured = `${metricName(evidence.metric)}${value && isBoolean(evidence.metric) ? ":" : ""}${value}${limit}`;
   const reason = evidence.reason ? ` · ${evidence.reason}` : "";
-  return [evidence.check, evidence.target].filter(Boolean).join(" ") + `: ${metricName(evidence.metric)}${value && isBoolean(evidence.metric) ? ":" : ""}${value}${limit}${reason}`;
+  return `${subject}: ${said(evidence.text) || measured}${reason}`;
 }
 
 function lasted(incident) {

@@ -23,18 +23,17 @@ function rank(plan) {
   return plan.key.endsWith("_seconds") ? FIRST.length : FIRST.length + 1;
 }
 
-export const metricsOf = (plan) => [...new Set([plan.low, plan.middle, plan.high].map(([metric]) => metric)), ...(plan.fault ? [plan.fault] : [])];
+/** The metrics to ask for: those of the plan that the series has, for a path that never answered has no RTT. */
+export function metricsOf(plan, { metrics }) {
+  const wanted = new Set([plan.low[0], plan.middle[0], plan.high[0], plan.fault]);
+  return [...wanted].filter((metric) => metrics.includes(metric));
+}
 
 /** What to show when a site is opened: its path first. */
 export function firstSeries(series) {
   const place = series.findIndex((one) => one.metrics.includes("rtt_median_seconds"));
   return Math.max(0, place);
 }
-
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
-
-/** The finest step that keeps a span under 500 points. */
-export const stepFor = (seconds) => STEPS.find((step) => seconds / step <= 500) ?? STEPS.at(-1);
 
 /** Rows of one answered metric, by epoch second: at -> {min, p50, …}. */
 export function rowsByTime({ columns, rows }) {
