@@ -82,10 +82,8 @@ def compare(folder: Path, stack: contextlib.ExitStack, seconds: float) -> tuple[
     blackbox_config.write_text(json.dumps(blackbox_settings()))
     for port in (sink, *ports):
         wait_for(port)
-    agent = start(
-        stack, folder / "agent.log", [sys.executable, str(ROOT / "nhip.py"), "agent", "run", "--config", str(agent_config)],
-        environment=AGENT_ENVIRONMENT,
-    )
+    command = [sys.executable, str(ROOT / "nhip.py"), "agent", "run", "--config", str(agent_config)]
+    agent = start(stack, folder / "agent.log", command, environment=AGENT_ENVIRONMENT)
     listen = ["--web.listen-address", f"127.0.0.1:{web}", "--log.level", "error"]
     command = ["prometheus-blackbox-exporter", "--config.file", str(blackbox_config), *listen]
     blackbox = start(stack, folder / "blackbox.log", command)
@@ -167,7 +165,7 @@ def scrape(port: int, probes: list[Probe], stop: threading.Event) -> None:
 
 
 async def serve(sink: int, *ports: int) -> None:
-    """Be what is measured, and the collector: the first port is the sink, then 5 that accept, then 3 that speak HTTP."""
+    """Be the collector at the first port, and what is measured: 5 ports that accept, and 3 that speak HTTP."""
     received = [0]
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -247,6 +245,7 @@ def memory(pid: int) -> tuple[float, float]:
 
 
 def table(agent: Cost, blackbox: Cost, seconds: float) -> str:
+    ratios = [f"**{ours / theirs:.2f}**" for ours, theirs in zip(agent, blackbox, strict=True)]
     rows = [
         f"20 checks every {EVERY_SECONDS:g} s, {seconds:g} s:",
         "",
@@ -256,7 +255,7 @@ def table(agent: Cost, blackbox: Cost, seconds: float) -> str:
             f"| {name} | {cost.cpu_seconds_hour:.1f} | {cost.rss:.1f} MiB | {cost.pss:.1f} MiB |"
             for name, cost in (("nhip agent", agent), ("prometheus-blackbox-exporter", blackbox))
         ),
-        "| **ratio** | " + " | ".join(f"**{ours / theirs:.2f}**" for ours, theirs in zip(agent, blackbox, strict=True)) + " |",
+        f"| **ratio** | {' | '.join(ratios)} |",
     ]
     return "\n".join(rows)
 

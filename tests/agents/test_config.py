@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from tests.agents.tiny_checks import Count, make
 
 from agents.command import main
-from agents.config import AgentConfig, load
+from agents.config import AgentConfig, AgentFile, Collector, Entry, SpoolLimits, load
 from checks.strict import ConfigError
+from tests.agents.tiny_checks import Count, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,8 +241,6 @@ def test_the_example_in_the_readme_is_a_file_that_works(
 
 
 def test_every_key_has_its_line_in_the_readme() -> None:
-    from agents.config import AgentFile, Collector, Entry, SpoolLimits
-
     readme = (Path(__file__).parents[2] / "agents" / "README.md").read_text(encoding="utf-8")
     for struct in (AgentFile, Collector, Entry, SpoolLimits):
         for key in struct.__struct_encode_fields__:

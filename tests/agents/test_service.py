@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,9 +142,6 @@ def test_a_kill_loses_nothing_that_was_spooled_and_uses_no_number_twice(
 
 def spool_lines(agent: Agent) -> list[str]:
     """Look into the spool from outside, in the order of sending."""
-    import sqlite3
-    from contextlib import closing
-
     path = Path(agent.settings["data"]) / "spool.sqlite"
     if not path.exists():
         return []
@@ -211,7 +211,7 @@ def test_a_reload_adds_a_check_and_leaves_the_others_their_beat(
     found = counts(collector)
     assert found == [float(n) for n in range(1, len(found) + 1)]
     beats = [point.timestamp or 0 for point in points(collector) if point.tags["target"] == "a"]
-    assert [round((after - before) / 1e9) for before, after in zip(beats, beats[1:], strict=False)] == [1] * (
+    assert [round((after - before) / 1e9) for before, after in itertools.pairwise(beats)] == [1] * (
         len(beats) - 1
     )
     assert "configuration taken up: 2 checks" in agent.said()
@@ -269,7 +269,7 @@ def test_what_cannot_be_measured_is_counted_and_harms_no_other(
     assert agent.end() == 0
     fields = {point.tags["target"]: point.fields for point in points(collector, "fail")}
     assert fields["error"]["error"] == "not allowed to ask error"
-    assert fields["unreachable"] | {"duration_seconds": 0} == {
+    assert {**fields["unreachable"], "duration_seconds": 0} == {
         "success": 0.0, "duration_seconds": 0, "reason": "two lines",
     }  # fmt: skip
     assert str(fields["nan"]["error"]).startswith("the result cannot be sent: field 'success' is nan")
@@ -281,10 +281,10 @@ def test_a_slow_check_never_meets_itself(agent: Agent, collector: FakeCollector,
     agent.write(checks=[*agent.settings["checks"], slow])
     agent.start()
     until(lambda: len(counts(collector, "slow")) >= 3)
-    until(lambda: points(collector, "agent")[-1].fields["checks_overrun_total"] >= 2)
+    until(lambda: float(points(collector, "agent")[-1].fields["checks_overrun_total"]) >= 2)
     assert agent.end() == 0
     beats = [point.timestamp or 0 for point in points(collector) if point.tags["target"] == "slow"]
-    assert all(after - before > 1_500_000_000 for before, after in zip(beats, beats[1:], strict=False))
+    assert all(after - before > 1_500_000_000 for before, after in itertools.pairwise(beats))
 
 
 def test_systemd_hears_of_every_change(
@@ -292,7 +292,7 @@ def test_systemd_hears_of_every_change(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
-        channel.setblocking(False)
+        channel.settimeout(0)
         heard: list[str] = []
 
         def hear(state: str) -> Callable[[], bool]:

@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of one mebibyte."""
+    """Mount a real file system of one mebibyte."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "nhip-test", str(folder)]
@@ -204,14 +204,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
 def test_on_a_full_disk_results_are_dropped_and_counted_and_it_recovers(small_disk: Path) -> None:
     said: list[str] = []
     spool = open_spool(small_disk / "spool.sqlite", said)
     spool.add(["before"])
     filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(b"x" * 4096)
+    with pytest.raises(OSError, match="No space"):
+        fill(filler)
     for _ in range(100):
         spool.add(["x" * 50_000])
     counters = spool.counters()

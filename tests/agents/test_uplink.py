@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -146,8 +147,6 @@ def test_a_server_that_speaks_no_http_is_told_in_words(start_bad_server: int) ->
 
 @pytest.fixture
 def start_bad_server() -> Iterator[int]:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -302,5 +301,5 @@ def test_another_uplink_takes_over_at_once(
 
 def test_the_token_shows_itself_to_no_one_by_accident() -> None:
     token = Token("s3cret")
-    assert "s3cret" not in f"{token} {token!r} {[token]} {token:>20} {str(token)}"
+    assert "s3cret" not in f"{token} {token!r} {[token]} {token:>20} {token!s}"
     assert token.reveal() == "s3cret"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from checks.check import CheckError, Unreachable  # noqa: E402  (the path above comes first)
-from checks.strict import ConfigError, build  # noqa: E402
+from checks.check import CheckError, Unreachable
+from checks.strict import ConfigError, build
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
