@@ -48,18 +48,26 @@ class Silence:
         return changes
 
     def tick(self, now: int) -> list[SilenceChanged]:
-        """Return who has passed its deadline by `now`, each stamped with that deadline."""
+        """Return who has passed its deadline by `now`, each stamped with that deadline, in the order of deadlines.
+
+        So a replay that looks once where the night looked often finds the same silences in the same order.
+        """
         changes = []
         for node, last in self.heard_at.items():
             deadline = max(last, self._grace_from) + self.timeout
             if deadline <= now and node not in self.silent:
                 self.silent.add(node)
                 changes.append(SilenceChanged(node, silent=True, heard_at=last, known_at=deadline))
-        return changes
+        return sorted(changes, key=_by_deadline)
 
     def resume(self, now: int) -> None:
-        """Begin again after the collector itself was away: nobody could be heard meanwhile."""
+        """Begin again after the collector itself was away: nobody could be heard meanwhile.
+
+        Nor can anybody have been heard after `now`: where the clock was put back meanwhile, waiting for it to catch up
+        would hide every silence until then.
+        """
         self._grace_from = now
+        self.heard_at = {node: min(at, now) for node, at in self.heard_at.items()}
 
     def save(self) -> dict[str, Any]:
         """Return the state as plain data, for a checkpoint."""
@@ -74,3 +82,7 @@ class Silence:
         self.heard_at = {(site, node): at for site, node, at in saved["heard_at"]}
         self.silent = {(site, node) for site, node in saved["silent"]}
         self._grace_from = saved["grace_from"]
+
+
+def _by_deadline(change: SilenceChanged) -> tuple[int, Node]:
+    return change.known_at, change.node
