@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     new = commands.add_parser("new", help="make a token and print it, alone; it is shown only this once")
     kind = new.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--site", metavar="CODE", help="lets this site's agent write, for this site only")
+    kind.add_argument("--site", type=_site, metavar="CODE", help="lets this site's agent write, for this site only")
     kind.add_argument(
         "--role", choices=ROLES, help="viewer reads; operator acknowledges too; admin also writes for any site"
     )
@@ -60,3 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (new, listed, revoke):
         command.add_argument("--data", type=Path, required=True, metavar="DIR", help="the collector's data folder")
     return parser
+
+
+def _site(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a site's code must not be empty")
+    return text
