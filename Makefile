@@ -31,7 +31,7 @@ bench: ## benchmarks beside their peers; each prints a ratio or a figure
 
 lock: ## remake every lock file from pyproject.toml and the board's package.json
 	@$(SET_UP) lint
-	@sh requirements/lock.sh
+	@LOCK_ARGS="$(LOCK_ARGS)" sh requirements/lock.sh
 
 clean: ## remove what set-up and the tools made; data and sources stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

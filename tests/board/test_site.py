@@ -114,7 +114,7 @@ async def test_another_check_and_another_metric_can_be_drawn(page: Page, collect
     await expect(page.locator(".legend")).to_contain_text("Lỗi")
     assert whole_spans(collector)[-1]["metric"] == ["total_seconds", "success"]
     await page.get_by_label("Đường đo").select_option(label="host_health → localhost · gateway")
-    await page.get_by_label("Chỉ số").select_option(label="Đĩa đầy /var")
+    await page.get_by_label("Chỉ số").select_option(label="Đĩa đã dùng /var")
     await expect(page.locator(".legend")).to_contain_text("%")
     assert whole_spans(collector)[-1]["metric"] == ["disk_used_ratio[/var]"]
 

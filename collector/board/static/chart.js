@@ -141,7 +141,7 @@ export function createChart(site, series, before) {
     const items = [
       h("span.legend-time", {}, moment(times * 1000)),
       h("span.legend-item", {}, h("i.key.key-line"), `${t("median")} `, h("b", {}, value(middle))),
-      h("span.legend-item", {}, h("i.key.key-band"), `${t("spread")} `, h("b", {}, `${value(low)} – ${value(high)}`)),
+      h("span.legend-item", {}, h("i.key.key-band"), `${t("spread")} `, h("b", {}, low === null ? "–" : `${value(low)} – ${value(high)}`)),
       plan.fault && h("span.legend-item", {}, h("i.key.key-fault"), `${t(plan.fault === "success" ? "failures" : "loss")} `, h("b", {}, humanise("loss_ratio", fault))),
       h("span.legend-hint", {}, `${t("step", { age: duration(step) })} · ${t("zoom_hint")}`),
     ];

@@ -77,7 +77,7 @@ export function createSiteView(id, embedded = false) {
     parts.incidents.replaceChildren(...(sorted.length ? sorted.map((incident) => incidentCard(incident, false)) : [h("p.quiet", {}, t("no_history"))]));
     const key = JSON.stringify(site.series);
     if (key === seriesKey && chart) return;
-    const choice = chart?.choice();
+    const choice = chart?.choice() ?? (embedded ? { range: "10m" } : undefined);
     chart?.dispose();
     seriesKey = key;
     chart = createChart(id, site.series, choice);

@@ -72,12 +72,17 @@ const METRICS = {
   success: ["Thành công", "Success"], active: ["Đang chạy", "Active"], loss_ratio: ["Mất gói", "Loss"],
   rtt_min_seconds: ["RTT thấp nhất", "RTT, minimum"], rtt_median_seconds: ["RTT trung vị", "RTT, median"],
   rtt_mean_seconds: ["RTT trung bình", "RTT, mean"], rtt_p95_seconds: ["RTT p95", "RTT, p95"], rtt_max_seconds: ["RTT cao nhất", "RTT, maximum"],
-  ipdv_seconds: ["Biến thiên trễ (IPDV)", "Delay variation (IPDV)"], total_seconds: ["Tổng thời gian", "Total time"],
-  connect_seconds: ["Thời gian kết nối", "Connect time"], dns_seconds: ["Phân giải tên", "Name lookup"], tls_seconds: ["Bắt tay TLS", "TLS handshake"],
-  first_byte_seconds: ["Byte đầu tiên", "First byte"], query_seconds: ["Thời gian trả lời DNS", "DNS answer time"], status: ["Mã trạng thái", "Status code"],
-  certificate_days: ["Chứng thư còn hạn", "Certificate left"], certificate_expiry_seconds: ["Chứng thư còn hạn", "Certificate left"],
-  cpu_busy_ratio: ["CPU bận", "CPU busy"], memory_used_ratio: ["Bộ nhớ dùng", "Memory used"], swap_used_ratio: ["Swap dùng", "Swap used"],
-  disk_used_ratio: ["Đĩa đầy", "Disk used"], load_1m: ["Tải 1 phút", "Load, 1 min"], uptime_seconds: ["Thời gian hoạt động", "Uptime"],
+  ipdv_mean_seconds: ["Biến thiên trễ (IPDV)", "Delay variation (IPDV)"], ipdv_p95_seconds: ["Biến thiên trễ p95", "Delay variation, p95"],
+  total_seconds: ["Tổng thời gian", "Total time"], connect_seconds: ["Thời gian kết nối", "Connect time"],
+  dns_seconds: ["Phân giải tên", "Name lookup"], tls_seconds: ["Bắt tay TLS", "TLS handshake"], first_byte_seconds: ["Byte đầu tiên", "First byte"],
+  response_seconds: ["Thời gian trả lời", "Response time"], response_bytes: ["Cỡ trả lời", "Response size"], status: ["Mã trạng thái", "Status code"],
+  certificate_expiry_days: ["Chứng thư còn hạn", "Certificate left"], cpu_busy_ratio: ["CPU bận", "CPU busy"],
+  memory_used_ratio: ["Bộ nhớ đã dùng", "Memory used"], memory_available_bytes: ["Bộ nhớ còn", "Memory available"],
+  swap_used_ratio: ["Swap đã dùng", "Swap used"], disk_used_ratio: ["Đĩa đã dùng", "Disk used"], inode_used_ratio: ["Inode đã dùng", "Inodes used"],
+  temperature_celsius: ["Nhiệt độ", "Temperature"], load_1m: ["Tải 1 phút", "Load, 1 min"], load_5m: ["Tải 5 phút", "Load, 5 min"],
+  load_15m: ["Tải 15 phút", "Load, 15 min"], uptime_seconds: ["Thời gian hoạt động", "Uptime"], checks: ["Số phép đo", "Checks"],
+  checks_in_error: ["Phép đo bị lỗi", "Checks in error"], spool_batches: ["Lô chờ gửi", "Batches waiting"], spool_bytes: ["Dữ liệu chờ gửi", "Bytes waiting"],
+  resident_bytes: ["Bộ nhớ tác tử", "Agent's memory"], memory_bytes: ["Bộ nhớ tiến trình", "Process memory"], active_seconds: ["Đã chạy", "Active for"],
 };
 
 let language = document.documentElement.lang === "en" ? "en" : "vi";
