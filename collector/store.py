@@ -86,6 +86,7 @@ class Store:
         except duckdb.Error as exc:
             raise StoreError(f"{path}: {exc}") from None
         self._tables = {row[0] for row in self._db.execute("select table_name from duckdb_tables()").fetchall()}
+        self._published = set(self._tables)  # what readers may ask for: never a table that is not committed
 
     def position(self) -> int:
         """Return the journal's position up to which everything is stored."""
@@ -102,7 +103,7 @@ class Store:
         if not wanted.all():
             signals, at, values = signals[wanted], at[wanted], values[wanted]
         days = at // (DAY * NS)
-        with _Transaction(self._db, self._tables):
+        with _Transaction(self._db, self._tables, self._published):
             for day in np.unique(days).tolist():
                 mine = slice(None) if days[0] == days[-1] == day and (days == day).all() else days == day
                 self._insert(RAW.table(day * DAY), signals[mine], at[mine], values[mine])
@@ -121,7 +122,7 @@ class Store:
                 done = self._first_second(until) // tier.seconds * tier.seconds
             while done < until:
                 step = min(until, done + 3600)
-                with _Transaction(self._db, self._tables):
+                with _Transaction(self._db, self._tables, self._published):
                     self._roll(tier, done, step)
                     self._set_progress(tier.prefix, step)
                 done = step
@@ -140,8 +141,9 @@ class Store:
             oldest = tier.table(int(now - days * DAY))
             gone += [name for name in self._tables if name.startswith(tier.prefix) and name < oldest]
         for name in gone:
-            self._db.execute(f"drop table {name}")
+            self._published.discard(name)
             self._tables.discard(name)
+            self._db.execute(f"drop table {name}")
         return gone
 
     def close(self) -> None:
@@ -150,7 +152,7 @@ class Store:
 
     def reader(self) -> Reader:
         """Return a reader with a cursor of its own, for another thread."""
-        return Reader(self._db.cursor(), self._tables)
+        return Reader(self._db.cursor(), self._published)
 
     def _insert(self, table: str, signals: Any, at: Any, values: Any) -> None:
         if table not in self._tables:
@@ -171,7 +173,7 @@ class Store:
 
     def _again(self, hour: int) -> None:
         start, end = hour * 3600, hour * 3600 + 3600
-        with _Transaction(self._db, self._tables):
+        with _Transaction(self._db, self._tables, self._published):
             for tier in (MINUTES, HOURS):
                 until = min(end, self._progress(tier.prefix))
                 table = tier.table(start)
@@ -222,6 +224,12 @@ class Reader:
 
     def series(self, signal: int, start: int, end: int, step: int) -> list[Bucket]:
         """Return a signal's buckets from `start` to `end`, `step` wide, in whole seconds; empty ones are absent."""
+        try:
+            return self._series(signal, start, end, step)
+        except duckdb.CatalogException:  # a day grew too old and was dropped while it was asked for
+            return self._series(signal, start, end, step)
+
+    def _series(self, signal: int, start: int, end: int, step: int) -> list[Bucket]:
         parts, reached = [], start
         for tier in (HOURS, MINUTES):
             if step % tier.seconds:
@@ -264,17 +272,18 @@ class Reader:
 class _Transaction:
     """All or nothing, for the tables' names too: a table made in a transaction that fails does not exist."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
+    def __init__(self, db: duckdb.DuckDBPyConnection, tables: set[str], published: set[str]) -> None:
         self._db = db
         self._tables = tables
+        self._published = published
 
     def __enter__(self) -> None:
-        self._before = set(self._tables)
         self._db.execute("begin")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._db.execute("commit")
+            self._published.update(self._tables)
             return
-        self._tables.intersection_update(self._before)
+        self._tables.intersection_update(self._published)
         self._db.execute("rollback")

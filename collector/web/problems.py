@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import orjson
@@ -11,6 +12,8 @@ from starlette.responses import Response
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
+
+log = logging.getLogger(__name__)
 
 _CODES = {
     400: "invalid",
@@ -63,7 +66,7 @@ class Problem(Exception):  # noqa: N818  (an answer, not a fault of ours)
 def install(app: FastAPI) -> None:
     """Make every problem of `app` speak this one way."""
 
-    async def problem(_: Request, exc: Exception) -> Json:
+    async def problem(request: Request, exc: Exception) -> Json:
         if isinstance(exc, Problem):
             return exc.response()
         if isinstance(exc, RequestValidationError):
@@ -71,6 +74,7 @@ def install(app: FastAPI) -> None:
             return Problem(400, words).response()
         if isinstance(exc, HTTPException):
             return Problem(exc.status_code, str(exc.detail).lower()).response()
+        log.error("a request failed: %s %s", request.method, request.url.path, exc_info=exc)
         return Problem(500, "the collector failed here; its log says more").response()
 
     for kind in (Problem, RequestValidationError, HTTPException, Exception):

@@ -28,14 +28,18 @@ def test_a_silence_is_told_once_and_dated_from_its_deadline_however_late_somebod
     silence = watched(GATEWAY)
     silence.heard([GATEWAY], 3 * SECOND)
     assert silence.tick(13 * SECOND - 1) == []
-    assert silence.tick(500 * SECOND) == [SilenceChanged(GATEWAY, True, 3 * SECOND, 13 * SECOND)]
+    assert silence.tick(500 * SECOND) == [
+        SilenceChanged(GATEWAY, silent=True, heard_at=3 * SECOND, known_at=13 * SECOND)
+    ]
     assert silence.tick(600 * SECOND) == []
 
 
 def test_who_is_heard_again_says_since_when_it_was_not() -> None:
     silence = watched(GATEWAY)
     silence.tick(20 * SECOND)
-    assert silence.heard([GATEWAY], 30 * SECOND) == [SilenceChanged(GATEWAY, False, 0, 30 * SECOND)]
+    assert silence.heard([GATEWAY], 30 * SECOND) == [
+        SilenceChanged(GATEWAY, silent=False, heard_at=0, known_at=30 * SECOND)
+    ]
     assert silence.heard([GATEWAY], 31 * SECOND) == []
 
 
@@ -43,7 +47,7 @@ def test_while_the_collector_was_away_nobody_could_be_heard() -> None:
     silence = watched(GATEWAY)
     silence.resume(1_000 * SECOND)
     assert silence.tick(1_010 * SECOND - 1) == []
-    assert silence.tick(1_010 * SECOND) == [SilenceChanged(GATEWAY, True, 0, 1_010 * SECOND)]
+    assert silence.tick(1_010 * SECOND) == [SilenceChanged(GATEWAY, silent=True, heard_at=0, known_at=1_010 * SECOND)]
 
 
 def test_a_clock_that_was_put_back_while_the_collector_was_away_hides_no_silence() -> None:

@@ -18,7 +18,7 @@ from influxdb_client.rest import ApiException
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import RunningCollector
+    from tests.running import RunningCollector
 
 LINE = "icmp_echo,site=31120,node=gw,target=10.0.0.1 loss_ratio=0,rtt_median_seconds=0.004"
 
@@ -58,19 +58,19 @@ def test_any_influxdb_v2_client_can_write(collector: RunningCollector, until_tru
     ],
 )
 def test_a_bad_write_is_told_what_is_wrong(
-    collector: RunningCollector, headers: dict[str, str], query: str, body: str | bytes, status: int, words: str
+    shared: RunningCollector, headers: dict[str, str], query: str, body: str | bytes, status: int, words: str
 ) -> None:
-    secret = collector.token("--site", "31120")
+    secret = shared.token("--site", "31120")
     sent = body.encode() if isinstance(body, str) else body
-    answer = collector.ask("POST", f"/api/v2/write?{query}", sent, token=secret, **headers)
+    answer = shared.ask("POST", f"/api/v2/write?{query}", sent, token=secret, **headers)
     assert (answer.status, answer.json["code"]) == (status, "invalid")
     assert words in answer.json["message"]
-    assert collector.write(f"{LINE} {now()}", secret).status == 204
+    assert shared.write(f"{LINE} {now()}", secret).status == 204
 
 
-def test_strangers_and_readers_cannot_write(collector: RunningCollector) -> None:
-    for token in (None, "nonsense", collector.token("--role", "viewer")):
-        answer = collector.ask("POST", "/api/v2/write", LINE.encode(), token=token)
+def test_strangers_and_readers_cannot_write(shared: RunningCollector) -> None:
+    for token in (None, "nonsense", shared.token("--role", "viewer")):
+        answer = shared.ask("POST", "/api/v2/write", LINE.encode(), token=token)
         assert (answer.status, answer.json["code"]) == (401, "unauthorized")
 
 
@@ -112,10 +112,10 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(configured: Callable
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&steps=7", "steps: extra inputs are not permitted"),
     ],
 )
-def test_a_bad_question_is_told_what_would_be_right(collector: RunningCollector, query: str, words: str) -> None:
-    viewer = collector.token("--role", "viewer")
-    assert collector.write(f"{LINE} {now()}", collector.token("--site", "31120")).status == 204
-    answer = collector.ask("GET", f"/api/v1/series?{query}", token=viewer)
+def test_a_bad_question_is_told_what_would_be_right(shared: RunningCollector, query: str, words: str) -> None:
+    viewer = shared.token("--role", "viewer")
+    assert shared.write(f"{LINE} {now()}", shared.token("--site", "31120")).status == 204
+    answer = shared.ask("GET", f"/api/v1/series?{query}", token=viewer)
     assert answer.status in (400, 404)
     assert words in answer.json["message"]
 
@@ -131,20 +131,20 @@ def test_a_bad_question_is_told_what_would_be_right(collector: RunningCollector,
         ("GET", "/api/v1/nothing", 404),
     ],
 )
-def test_what_does_not_exist_says_so_in_one_shape(collector: RunningCollector, method: str, path: str, status: int) -> None:
-    answer = collector.ask(method, path, token=collector.token("--role", "viewer"))
+def test_what_does_not_exist_says_so_in_one_shape(shared: RunningCollector, method: str, path: str, status: int) -> None:
+    answer = shared.ask(method, path, token=shared.token("--role", "viewer"))
     assert answer.status == status
     assert set(answer.json) == {"code", "message"}
 
 
-def test_reading_asks_who_it_is_acting_asks_for_more_and_a_revoked_token_is_nobody(collector: RunningCollector) -> None:
+def test_reading_asks_who_it_is_acting_asks_for_more_and_a_revoked_token_is_nobody(shared: RunningCollector) -> None:
     for path in ("/api/v1/sites", "/api/v1/incidents", "/api/v1/events", "/metrics", "/api/v1/me"):
-        assert collector.ask("GET", path).status == 401, path
-        assert collector.ask("GET", path, token="nhip_wrong").status == 401, path
-    assert collector.ask("GET", "/health").status == 200
-    viewer, operator = collector.token("--role", "viewer"), collector.token("--role", "operator")
-    assert collector.ask("POST", "/api/v1/incidents/1/acknowledge", b"{}", token=viewer).status == 403
-    assert collector.ask("POST", "/api/v1/incidents/1/acknowledge", b"{}", token=operator).status == 404
+        assert shared.ask("GET", path).status == 401, path
+        assert shared.ask("GET", path, token="nhip_wrong").status == 401, path
+    assert shared.ask("GET", "/health").status == 200
+    viewer, operator = shared.token("--role", "viewer"), shared.token("--role", "operator")
+    assert shared.ask("POST", "/api/v1/incidents/1/acknowledge", token=viewer).status == 403
+    assert shared.ask("POST", "/api/v1/incidents/1/acknowledge", token=operator).status == 404
 
 
 def test_loopback_may_read_where_it_is_let_and_only_under_its_own_name(configured: Callable[..., RunningCollector]) -> None:
@@ -154,24 +154,22 @@ def test_loopback_may_read_where_it_is_let_and_only_under_its_own_name(configure
     assert collector.ask("GET", "/api/v1/sites", Host="evil.example:80").status == 401
 
 
-def test_a_person_signs_in_with_a_token_and_out_again(collector: RunningCollector) -> None:
-    assert collector.ask("POST", "/session", b'{"token": "wrong"}', Content_Type="application/json").status == 401
-    operator = collector.token("--role", "operator")
-    answer = collector.ask("POST", "/session", f'{{"token": "{operator}"}}'.encode(), Content_Type="application/json")
+def test_a_person_signs_in_with_a_token_and_out_again(shared: RunningCollector) -> None:
+    assert shared.ask("POST", "/session", b'{"token": "wrong"}', Content_Type="application/json").status == 401
+    operator = shared.token("--role", "operator")
+    answer = shared.ask("POST", "/session", f'{{"token": "{operator}"}}'.encode(), Content_Type="application/json")
     cookie = answer.headers["set-cookie"]
     assert answer.status == 204
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
     assert operator not in cookie
     session = cookie.partition(";")[0]
-    me = collector.ask("GET", "/api/v1/me", Cookie=session)
+    me = shared.ask("GET", "/api/v1/me", Cookie=session)
     assert me.json == {"role": "operator", "signed_in": True}
-    elsewhere = collector.ask(
-        "POST", "/api/v1/incidents/1/acknowledge", b"{}", Cookie=session, Origin="http://evil.example"
-    )
+    elsewhere = shared.ask("POST", "/api/v1/incidents/1/acknowledge", Cookie=session, Origin="http://evil.example")
     assert elsewhere.status == 403
-    assert collector.ask("DELETE", "/session", Cookie=session).status == 204
-    assert collector.ask("GET", "/api/v1/me", Cookie=session).status == 401
+    assert shared.ask("DELETE", "/session", Cookie=session).status == 204
+    assert shared.ask("GET", "/api/v1/me", Cookie=session).status == 401
 
 
 def test_prometheus_own_checker_accepts_the_metrics(collector: RunningCollector) -> None:
@@ -184,8 +182,8 @@ def test_prometheus_own_checker_accepts_the_metrics(collector: RunningCollector)
     assert b"nhip_points_total 1.0" in text
 
 
-def test_every_route_is_described_in_openapi(collector: RunningCollector) -> None:
-    described = collector.ask("GET", "/api/openapi.json").json
+def test_every_route_is_described_in_openapi(shared: RunningCollector) -> None:
+    described = shared.ask("GET", "/api/openapi.json").json
     assert set(described["paths"]) >= {
         "/api/v2/write", "/health", "/metrics", "/api/v1/sites", "/api/v1/sites/{site}", "/api/v1/incidents",
         "/api/v1/incidents/{incident}", "/api/v1/incidents/{incident}/acknowledge", "/api/v1/series", "/api/v1/events",

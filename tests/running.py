@@ -1,0 +1,116 @@
+"""A real collector in a process of its own, and the small things that tests say to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[1]
+
+
+def until(true: Callable[[], Any], seconds: float = 20, what: str = "it") -> Any:
+    """Return what `true` returns once that is true; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = true()
+        if found:
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"{what} did not happen within {seconds} s")
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class RunningCollector:
+    """A collector process on a folder; can be killed and started again."""
+
+    def __init__(self, folder: Path, more: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = folder / "collector.yml"
+        self.more = more
+        self.port = 0
+        self.process: subprocess.Popen[str] | None = None
+        (folder / "data").mkdir(exist_ok=True)
+
+    def start(self) -> None:
+        settings = {"listen": f"127.0.0.1:{self.port}", "data": str(self.folder / "data"), "silence_seconds": 3, **self.more}
+        self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nhip", "collector", "serve", "--config", str(self.config)],
+                cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "PYTHONWARNINGS": "default"},
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert "serving on" in line, self.log()
+        self.port = int(line.rsplit(":", 1)[1])
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        if self.process.poll() is None:
+            self.kill()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return self.process.returncode
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    def token(self, *words: str) -> str:
+        command = [sys.executable, "-m", "nhip", "token", "new", "--data", str(self.folder / "data"), *words]
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, *, token: str | None = None, **headers: str
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Authorization"] = f"Token {token}"
+        try:
+            connection.request(method, path, body, sent)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def get(self, path: str, token: str) -> Any:
+        answer = self.ask("GET", path, token=token)
+        assert answer.status == 200, (answer.body, self.log())
+        return answer.json
+
+    def write(self, lines: str, token: str, **headers: str) -> Answer:
+        return self.ask("POST", "/api/v2/write?org=o&bucket=b&precision=ns", lines.encode(), token=token, **headers)
