@@ -37,16 +37,27 @@ def main(argv: list[str]) -> int:
         print(exc, file=sys.stderr)
         return 1
     if options.command == "validate":
-        print(
-            f"{options.config}: is right. {len(config.sites)} sites, {len(config.services)} services, "
-            f"{len(config.all_limits())} limits, {len(config.channels)} channels; listens on {config.listen}"
-        )
-        return 0
+        return _validate(options.config, config)
     if options.command == "replay":
         from collector.replay import main as replay_main
 
         return replay_main(options.files, config, options.format)
     return _serve(config)
+
+
+def _validate(path: Path, config: Config) -> int:
+    from collector.notifier import ChannelError, open_channels
+
+    try:
+        open_channels(config.channels)
+    except ChannelError as exc:
+        print(f"{path}: $.channels: {exc}", file=sys.stderr)
+        return 1
+    print(
+        f"{path}: is right. {len(config.sites)} sites, {len(config.services)} services, "
+        f"{len(config.all_limits())} limits, {len(config.channels)} channels; listens on {config.listen}"
+    )
+    return 0
 
 
 def _serve(config: Config) -> int:

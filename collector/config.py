@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -84,6 +87,8 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Refuse an address of another kind."""
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, not {self.url!r}")
+        if not urlsplit(self.url).hostname:
+            raise ValueError(f"url names no host: {self.url!r}; write for example http://127.0.0.1:8428")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +124,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def load(path: Path) -> Config:
     """Read `collector.yml`; `ConfigError` lists every problem in it, with its place."""
     config = load_yaml(path, Config)
-    problems = [*_address(config), *_repeated(config), *_files(config)]
+    problems = [*_address(config), *_repeated(config), *_taken(config), *_files(config)]
     if problems:
         raise ConfigError(problems, str(path))
     return config
@@ -135,7 +140,10 @@ def split_address(text: str) -> tuple[str, int]:
 
 def is_loopback(host: str) -> bool:
     """Tell whether an address reaches this machine only."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: it may lead anywhere
 
 
 def _address(config: Config) -> list[tuple[str, str]]:
@@ -170,13 +178,43 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
     return problems
 
 
+def _taken(config: Config) -> list[tuple[str, str]]:
+    """Name what two things cannot share: a target its service, a channel the log's name."""
+    problems = []
+    owners: dict[str, str] = {}
+    for index, service in enumerate(config.services):
+        for target in service.targets:
+            owner = owners.setdefault(target, service.service)
+            if owner != service.service:
+                problems.append((f"$.services[{index}].targets", f"{target!r} is already a target of {owner!r}"))
+    for index, channel in enumerate(config.channels):
+        if channel.channel == "log":
+            problems.append(
+                (f"$.channels[{index}].channel", "'log' is the log, which is always told: take another name")
+            )
+    return problems
+
+
 def _files(config: Config) -> list[tuple[str, str]]:
     wanted = [(f"$.channels[{i}].url_file", channel.url_file) for i, channel in enumerate(config.channels)]
     if config.tls is not None:
         wanted += [("$.tls.certificate", config.tls.certificate), ("$.tls.key", config.tls.key)]
     if config.forward is not None and config.forward.token_file is not None:
         wanted.append(("$.forward.token_file", config.forward.token_file))
-    return [(place, f"{path}: {words}") for place, path in wanted if (words := _unreadable(path))]
+    problems = [(place, f"{path}: {words}") for place, path in wanted if (words := _unreadable(path))]
+    if config.tls is not None and not any(place.startswith("$.tls") for place, _ in problems):
+        problems += _pair(config.tls)
+    return problems
+
+
+def _pair(tls: Tls) -> list[tuple[str, str]]:
+    """Try certificate and key as the server will: found out now, and not when the first agent calls."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password="")
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        words = getattr(exc, "reason", None) or str(exc)
+        return [("$.tls", f"{tls.certificate} and {tls.key} are not a certificate and its key in PEM: {words}")]
+    return []
 
 
 def _unreadable(path: Path) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 told = logging.getLogger("nhip.told")
+logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it writes addresses, and addresses hold secrets
 
 _LOOK_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 5
@@ -68,7 +69,7 @@ class AppriseChannel:
         self.language: Literal["vi", "en"] = settings.language
         self._apprise = apprise.Apprise()
         timeouts = f"cto={settings.timeout_seconds:g}&rto={settings.timeout_seconds:g}"
-        url = settings.url_file.read_text(encoding="utf-8").strip()
+        url = settings.url_file.read_text(encoding="utf-8", errors="replace").strip()
         if not self._apprise.add(f"{url}{'&' if '?' in url else '?'}{timeouts}"):
             raise ChannelError(f"{settings.url_file}: is not an address that apprise knows (for example mailto://…)")
 

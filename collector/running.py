@@ -29,7 +29,6 @@ START_ERRORS = (StartError, JournalError, StoreError, DatabaseError, ChannelErro
 def log_to_stderr() -> None:
     """Log one line each to standard error, where systemd and people look."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it writes addresses, and addresses hold secrets
 
 
 def open_collector(config: Config) -> tuple[Collector, socket]:
