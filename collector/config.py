@@ -99,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tls: Tls | None = None
     loopback_reads: bool = False
     silence_seconds: Seconds = 15
+    restart_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 20
     late_seconds: Seconds = 60
     stale_seconds: Seconds = 300
     sites: list[Site] = []

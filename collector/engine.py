@@ -45,7 +45,7 @@ class Engine:
         self._late = int(config.late_seconds * 1e9)
         self._stale = int(config.stale_seconds * 1e9)
         self.levels = Levels(config.all_limits())
-        self.silence = Silence(config.silence_seconds)
+        self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
         self.places = Places(config.services)
         self.incidents = Incidents(self.places)
         self.reasons: dict[int, tuple[int, str]] = {}

@@ -74,35 +74,52 @@ class Forward:
         try:
             with InfluxDBClient(settings.url, token=token, org=settings.org, timeout=milliseconds) as client:
                 while not self._stop.is_set():
-                    went_well, moved = self._turn(journal, client)
+                    went_well, moved = self._try(journal, client)
                     pause = _IDLE_SECONDS if went_well else min(2 * pause, _LONGEST_PAUSE_SECONDS)
                     if not moved:
                         self._stop.wait(pause)
         finally:
             journal.close()
 
+    def _try(self, journal: Journal, client: InfluxDBClient) -> tuple[bool, bool]:
+        """Take a turn; return whether the database answered, and whether the position moved."""
+        try:
+            return self._turn(journal, client)
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as exc:
+            status = getattr(exc, "status", None)
+            return self._trouble(f"HTTP {status}" if status else type(exc).__name__), False
+        except Exception as exc:
+            # A full disk under our own position, or whatever else: points wait, and forwarding does not end for it.
+            log.exception("forwarding failed")
+            return self._trouble(f"forwarding failed here: {type(exc).__name__}"), False
+
     def _turn(self, journal: Journal, client: InfluxDBClient) -> tuple[bool, bool]:
-        """Send the next entries; return whether the database answered, and whether the position moved."""
         entries = list(journal.read(self.position, _ENTRIES))
         if not entries:
             return True, False
-        lines = list(full_lines(entries))
-        try:
-            if lines:
-                with client.write_api(write_options=SYNCHRONOUS) as api:
-                    api.write(self._settings.bucket, self._settings.org, "\n".join(lines).encode())
-        except ApiException as exc:
-            if exc.status not in _GIVE_UP or exc.status in _TRY_AGAIN:
-                return self._trouble(f"HTTP {exc.status}"), False
-            self.refused += len(entries)
-            log.error(
-                "%d entries were refused by %s (HTTP %s) and are left out", len(entries), self._settings.url, exc.status
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as exc:
-            return self._trouble(type(exc).__name__), False
+        if not self._sent(client, entries):
+            # One bad line must not cost its neighbours: each entry is tried by itself.
+            refused = [entry for entry in entries if len(entries) == 1 or not self._sent(client, [entry])]
+            self.refused += len(refused)
+            log.error("%d entries were refused by %s and are left out", len(refused), self._settings.url)
         self.problem = None
         self._save(entries[-1].position)
         return True, True
+
+    def _sent(self, client: InfluxDBClient, entries: list[Entry]) -> bool:
+        """Send entries; return False where the database refuses them for good."""
+        lines = list(full_lines(entries))
+        if not lines:
+            return True
+        try:
+            with client.write_api(write_options=SYNCHRONOUS) as api:
+                api.write(self._settings.bucket, self._settings.org, "\n".join(lines).encode())
+        except ApiException as exc:
+            if exc.status not in _GIVE_UP or exc.status in _TRY_AGAIN:
+                raise
+            log.warning("%s refused entry %d (HTTP %s)", self._settings.url, entries[0].position, exc.status)
+            return False
+        return True
 
     def _trouble(self, words: str) -> bool:
         if self.problem is None:
@@ -133,9 +150,9 @@ def full_lines(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _full(point: Point, entry: Entry) -> str | None:
+    at = entry.arrived_at if point.timestamp is None else point.timestamp
     try:
         series = series_of(point.measurement, point.tags, entry.site)
+        return encode(Point(point.measurement, {**point.tags, "site": series.site}, point.fields, at))
     except ValueError:
-        return None  # refused when it came, by the same words
-    at = entry.arrived_at if point.timestamp is None else point.timestamp
-    return encode(Point(point.measurement, {**point.tags, "site": series.site}, point.fields, at))
+        return None  # refused when it came, by the same words; or a name that cannot be written again

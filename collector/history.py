@@ -28,6 +28,20 @@ class History:
         """Work on `database`; `clock` gives nanoseconds since the epoch."""
         self._database = database
         self._clock = clock
+        self._acknowledged: dict[str, dict[str, Any]] = {}
+
+    def acknowledged(self, incident: str) -> dict[str, Any]:
+        """Return who is at an incident and since when; nothing while nobody is."""
+        if incident not in self._acknowledged:
+            query = sa.select(incidents.c.acknowledged_at, incidents.c.acknowledged_by).where(
+                incidents.c.id == incident
+            )
+            with self._database.connect() as db:
+                row = db.execute(query.where(incidents.c.acknowledged_at.is_not(None))).first()
+            if row is None:
+                return {}
+            self._acknowledged[incident] = {"acknowledged_at": rfc3339(row[0]), "acknowledged_by": row[1]}
+        return self._acknowledged[incident]
 
     def incidents(self, *, state: str = "all", site: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return incidents, newest first."""

@@ -6,6 +6,7 @@ and its unit, and rings once.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -127,6 +128,7 @@ class Incidents:
         """Begin with none open."""
         self.open: dict[Place, Incident] = {}
         self._places = places
+        self._open_at: Counter[str] = Counter()
         self._count = 0
 
     def level_changed(
@@ -164,6 +166,10 @@ class Incidents:
             return [Transition(incident, [began, Happened(change.known_at, "opened")], "opened")]
         return [] if incident is None else [self._resolved(incident, change.known_at, [])]
 
+    def open_at(self, site: str) -> int:
+        """Return how many incidents are open at a site."""
+        return self._open_at.get(site, 0)
+
     def save(self) -> dict[str, object]:
         """Return the state as plain data, for a checkpoint."""
         return {"open": [msgspec.to_builtins(i, str_keys=True) for i in self.open.values()], "count": self._count}
@@ -171,12 +177,12 @@ class Incidents:
     def load(self, saved: dict[str, object]) -> None:
         """Take back what `save` returned."""
         incidents = msgspec.convert(saved["open"], list[Incident], strict=False)
-        self.open = {incident.place: incident for incident in incidents}
-        self._count = msgspec.convert(saved["count"], int)
+        self.recover(incidents, msgspec.convert(saved["count"], int))
 
     def recover(self, incidents: Sequence[Incident], count: int) -> None:
         """Go on from what the database holds, where no checkpoint is left."""
         self.open = {incident.place: incident for incident in incidents}
+        self._open_at = Counter(place.site for place in self.open)
         self._count = count
 
     def _opened(
@@ -191,11 +197,13 @@ class Incidents:
         self._count += 1
         incident = Incident(id=f"{self._count:06d}", place=place, began_at=began_at, opened_at=known_at, evidence={})
         self.open[place] = incident
+        self._open_at[place.site] += 1
         return incident
 
     def _resolved(self, incident: Incident, at: int, happened: list[Happened]) -> Transition:
         incident.resolved_at = at
         del self.open[incident.place]
+        self._open_at[incident.place.site] -= 1
         return Transition(incident, [*happened, Happened(at, "resolved")], "resolved")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
     from collector.catalogue import Catalogue, Signal
     from collector.config import Site
+    from collector.detect.silence import Node
     from collector.engine import Engine
+
+_PATH = ("loss_ratio", "rtt_median_seconds")
 
 
 class Overview:
@@ -27,6 +31,8 @@ class Overview:
         self._catalogue = catalogue
         self._configured = {site.site: site for site in configured}
         self._signals: dict[str, list[int]] = {site.site: [] for site in configured}
+        self._nodes: defaultdict[str, dict[Node, None]] = defaultdict(dict)
+        self._paths: defaultdict[str, dict[int, dict[str, int]]] = defaultdict(dict)
         self._indexed = 0
 
     def sites(self) -> list[str]:
@@ -48,8 +54,8 @@ class Overview:
         worst = RED if silent else int(level.max(initial=0))
         counts = np.bincount(level, minlength=len(LEVELS))
         known = self._configured.get(site)
-        heard = [at for (s, _), at in self._engine.silence.heard_at.items() if s == site]
-        open_here = [i for i in list(self._engine.incidents.open.values()) if i.place.site == site]
+        heard_at = self._engine.silence.heard_at
+        heard = [heard_at[node] for node in self._nodes[site] if node in heard_at]
         shown = {
             "site": site,
             "name": known.name if known else site,
@@ -59,8 +65,8 @@ class Overview:
             "last_heard_at": rfc3339(max(heard)) if heard else None,
             "silent": bool(silent),
             "signals": {name: int(counts[number]) for number, name in enumerate(LEVELS)},
-            "open_incidents": len(open_here),
-            **({} if silent else self._path(judged)),
+            "open_incidents": self._engine.incidents.open_at(site),
+            **({} if silent else self._path(site)),
         }
         return {name: value for name, value in shown.items() if value is not None}
 
@@ -101,27 +107,22 @@ class Overview:
         }
         return {name: item for name, item in told.items() if item is not None}
 
-    def _path(self, judged: Any) -> dict[str, float]:
+    def _path(self, site: str) -> dict[str, float]:
         """Return the worst path's round trip and loss: what was measured last, or nothing."""
         levels = self._engine.levels
-        loss: dict[int, tuple[int, float]] = {}
-        rtt: dict[int, tuple[int, float]] = {}
-        for number in judged.tolist():
-            signal = self._catalogue.signals[number]
-            if signal.series.check == "icmp_echo" and levels.level[number]:
-                into = {"loss_ratio": loss, "rtt_median_seconds": rtt}.get(signal.metric)
-                if into is not None:
-                    into[signal.series_id] = (int(levels.measured_at[number]), float(levels.value[number]))
-        told = {}
-        if loss:
-            told["loss_ratio"] = max(value for _, value in loss.values())
-        # A round trip from before the last loss is not how things stand.
-        current = [value for series_id, (at, value) in rtt.items() if at >= loss.get(series_id, (0, 0.0))[0]]
-        if current:
-            told["rtt_median_seconds"] = max(current)
-        return told
+        losses, round_trips = [], []
+        for signals in self._paths[site].values():
+            loss, rtt = signals.get("loss_ratio"), signals.get("rtt_median_seconds")
+            if loss is None or loss >= levels.known or not levels.level[loss]:
+                continue
+            losses.append(float(levels.value[loss]))
+            # A round trip from before the last loss is not how things stand.
+            if rtt is not None and rtt < levels.known and levels.measured_at[rtt] >= levels.measured_at[loss]:
+                round_trips.append(float(levels.value[rtt]))
+        told = {"loss_ratio": max(losses)} if losses else {}
+        return {**told, "rtt_median_seconds": max(round_trips)} if round_trips else told
 
-    def _since(self, judged: Any, level: Any, worst: int, silent: set[tuple[str, str]]) -> str | None:
+    def _since(self, judged: Any, level: Any, worst: int, silent: set[Node]) -> str | None:
         if silent:
             heard_at = self._engine.silence.heard_at
             return rfc3339(min(heard_at[node] for node in silent))
@@ -135,10 +136,11 @@ class Overview:
         numbers = numbers[numbers < self._engine.levels.known]
         return numbers[self._engine.levels.limit_of[numbers] > 0]
 
-    def _silent(self, site: str) -> set[tuple[str, str]]:
-        return {node for node in list(self._engine.silence.silent) if node[0] == site}
+    def _silent(self, site: str) -> set[Node]:
+        silent = self._engine.silence.silent
+        return {node for node in self._nodes[site] if node in silent}
 
-    def _node(self, number: int) -> tuple[str, str]:
+    def _node(self, number: int) -> Node:
         series = self._catalogue.signals[number].series
         return series.site, series.node
 
@@ -146,7 +148,11 @@ class Overview:
         signals = self._catalogue.signals
         while self._indexed < len(signals):
             signal = signals[self._indexed]
-            self._signals.setdefault(signal.series.site, []).append(signal.id)
+            series = signal.series
+            self._signals.setdefault(series.site, []).append(signal.id)
+            self._nodes[series.site][(series.site, series.node)] = None
+            if series.check == "icmp_echo" and signal.metric in _PATH:
+                self._paths[series.site].setdefault(signal.series_id, {})[signal.metric] = signal.id
             self._indexed += 1
 
 

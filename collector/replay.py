@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.line_protocol import LineError, Point, decode, encode
+from checks.line_protocol import LineError, decode, logical_lines
 from collector.catalogue import Catalogue
 from collector.columns import Decoder
 from collector.detect.levels import LEVELS
@@ -34,8 +35,12 @@ def main(files: list[str], config: Config, how: str) -> int:
         return 1
     for problem in problems:
         print(problem, file=sys.stderr)
-    for found in replay(lines, config):
-        print(json.dumps(found, ensure_ascii=False) if how == "json" else in_words(found))
+    try:
+        for found in replay(lines, config):
+            print(json.dumps(found, ensure_ascii=False) if how == "json" else in_words(found))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -45,15 +50,15 @@ def read_lines(files: list[str]) -> tuple[list[tuple[int, bytes]], list[str]]:
     problems: list[str] = []
     for name in files:
         body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        for item in decode(body):
-            if isinstance(item, LineError):
-                problems.append(f"{name}: {item}")
-            elif item.timestamp is None:
-                problems.append(f"{name}: a point of {item.measurement!r} has no timestamp: it cannot be placed")
-            else:
-                lines.append(
-                    (item.timestamp, encode(Point(item.measurement, item.tags, item.fields, item.timestamp)).encode())
-                )
+        for number, line in logical_lines(body):
+            for item in decode(line):
+                if isinstance(item, LineError):
+                    problems.append(f"{name}: line {number}: {item.reason}")
+                elif item.timestamp is None or "site" not in item.tags:
+                    missing = "site tag" if item.timestamp is not None else "timestamp"
+                    problems.append(f"{name}: line {number}: no {missing}: the point cannot be placed")
+                else:
+                    lines.append((item.timestamp, line))
     lines.sort(key=lambda line: line[0])
     return lines, problems
 

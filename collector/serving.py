@@ -119,7 +119,7 @@ def build(config: Config) -> Collector:
         measures=measures,
         clock=SteadyClock(),
         checkpoint_path=data / "judge.npz",
-        watch=Watching(events, catalogue, engine, overview, config.sites).watch,
+        watch=Watching(events, catalogue, engine, overview, history, config.sites).watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
     notifier = Notifier(database, channels)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collector.columns import Columns
     from collector.config import Site
     from collector.engine import Engine, Judged
+    from collector.history import History
     from collector.journal import Entry
     from collector.overview import Overview
     from collector.web.events import Events
@@ -22,13 +23,20 @@ class Watching:
     """Tells `events` what a step of the judge means to people who look."""
 
     def __init__(
-        self, events: Events, catalogue: Catalogue, engine: Engine, overview: Overview, sites: Sequence[Site]
+        self,
+        events: Events,
+        catalogue: Catalogue,
+        engine: Engine,
+        overview: Overview,
+        history: History,
+        sites: Sequence[Site],
     ) -> None:
         """Name things by `catalogue` and `sites`."""
         self._events = events
         self._catalogue = catalogue
         self._engine = engine
         self._overview = overview
+        self._history = history
         self._names = {site.site: site.name for site in sites}
 
     def watch(self, entry: Entry, columns: Columns, judged: Judged) -> None:
@@ -43,7 +51,8 @@ class Watching:
         for transition in judged.transitions:
             incident = transition.incident
             site = incident.place.site
-            events.incident(incident_told(incident, self._names.get(site, site)))
+            more = self._history.acknowledged(incident.id)
+            events.incident(incident_told(incident, self._names.get(site, site), **more))
             events.changed([site])
         sites = {catalogue.series[series_id].site for series_id in set(columns.series.tolist())}
         events.heard(sites)

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -52,6 +53,7 @@ class RunningCollector:
         self.config = folder / "collector.yml"
         self.more = more
         self.port = 0
+        self.authority = ""
         self.process: subprocess.Popen[str] | None = None
         (folder / "data").mkdir(exist_ok=True)
 
@@ -94,10 +96,16 @@ class RunningCollector:
         command = [sys.executable, "-m", "nhip", "token", "new", "--data", str(self.folder / "data"), *words]
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
+    def connect(self) -> http.client.HTTPConnection:
+        if not self.authority:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        context = ssl.create_default_context(cafile=self.authority)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+
     def ask(
         self, method: str, path: str, body: bytes | None = None, *, token: str | None = None, **headers: str
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self.connect()
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:
             sent["Authorization"] = f"Token {token}"

@@ -51,6 +51,7 @@ def _up(data: Path, host: str, port: int, *, discover: bool) -> int:
         data=data / "collector",
         loopback_reads=True,
         silence_seconds=4,
+        restart_grace_seconds=5,
         stale_seconds=60,
         sites=[Site(site=SITE, name=node, group="")],
     )

@@ -62,7 +62,7 @@ def api_routes(
     finest = [(kept.raw_days, 1), (kept.minute_days, 60), (kept.hour_days, 3600)]
 
     @router.get("/api/v1/sites", tags=["sites"], summary="Every site as it stands")
-    async def sites(request: Request) -> Json:
+    def sites(request: Request) -> Json:
         access.require(request, "viewer")
         known = [summary for site in overview.sites() if (summary := overview.summary(site)) is not None]
         return Json({"sites": known, "server": {"version": VERSION, "now": rfc3339(time.time_ns())}})

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 import yaml
 
 from tests.running import ROOT, RunningCollector, until
@@ -167,6 +168,34 @@ def test_a_long_absence_of_the_collector_is_nobody_s_silence_and_the_backlog_rin
     site.collector.start()
     until(lambda: site.level() == "green", what="a green site")
     assert [i["cause"]["kind"] for i in site.incidents()].count("silence") == 0
+
+
+def test_over_tls_an_agent_trusts_only_the_authority_it_was_given(
+    tmp_path: Path, configured: Callable[..., RunningCollector]
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "collector.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "stranger.pem")
+    pem = str(tmp_path / "collector.pem")
+    collector = configured(tls={"certificate": pem, "key": pem})
+    collector.authority = str(tmp_path / "ca.pem")
+    site = Site(tmp_path, collector)
+    written = (tmp_path / "agent.yml").read_text()
+    url = f"url: https://127.0.0.1:{collector.port}"
+    for ca_file, level in (("stranger.pem", "absent"), ("ca.pem", "green")):
+        settings = yaml.safe_load(written)
+        settings["collector"] |= {"url": url.removeprefix("url: "), "ca_file": str(tmp_path / ca_file)}
+        settings["checks"] = settings["checks"][2:]
+        (tmp_path / "agent.yml").write_text(yaml.safe_dump(settings))
+        site.agent.start()
+        try:
+            if level == "absent":
+                until(lambda: b"certificate" in (tmp_path / "output").read_bytes(), what="a word about the certificate")
+            until(lambda level=level: site.level() == level, what=f"a site that is {level}")
+        finally:
+            site.agent.end()
 
 
 def test_the_collector_stops_cleanly_when_told(site: Site) -> None:

@@ -64,12 +64,10 @@ export function createWall() {
   function fill(tile, site) {
     const key = JSON.stringify(site);
     if (tile.key === key) return;
-    const levelChanged = tile.element.dataset.level !== site.level;
     Object.assign(tile, { key, words: fold(`${site.name} ${site.site} ${site.group ?? ""}`) });
     tile.element.dataset.level = site.level;
     tile.element.title = `${site.name} · ${site.site} · ${t(site.level)}`;
     tile.element.replaceChildren(...contents(site, tileSize).filter(Boolean));
-    if (levelChanged) hide(tile, site);
   }
 
   function hide(tile, site) {
@@ -111,6 +109,7 @@ export function createWall() {
   function refresh() {
     if (signature() !== shown) { build(); return; }
     for (const site of state.sites.values()) fill(tiles.get(site.site), site);
+    filterAgain();
   }
 
   /** Many changes in one frame are painted once. */
@@ -124,6 +123,12 @@ export function createWall() {
     waiting.clear();
     if (changed.every((site) => tiles.has(site.site))) for (const site of changed) fill(tiles.get(site.site), site);
     else build();
+    filterAgain();
+  }
+
+  /** A change of level may bring a tile, and its whole group, in or out of what is shown. */
+  function filterAgain() {
+    if (wanted.words || wanted.levels.size) filter(wanted.words, wanted.levels);
   }
 
   function filter(words, levels) {
