@@ -112,12 +112,13 @@ async def test_a_level_can_be_shown_alone_and_a_site_that_changes_comes_and_goes
     page: Page, collector: FakeCollector
 ) -> None:
     collector.put_site(make_site("31120", "Phường Cái Khế", level="red"))
-    collector.put_site(make_site("31121", "Phường Tân An"))
+    collector.put_site(make_site("31121", "Phường Tân An", group="Cái Răng"))
     await page.goto(collector.url)
     await page.click(".chip[data-level=red]")
     await expect(page.locator(".chip[data-level=red]")).to_have_attribute("aria-pressed", "true")
     await expect(page.locator(tile("31121"))).to_be_hidden()
-    collector.put_site(make_site("31121", "Phường Tân An", level="red"))
+    await expect(page.locator(".group-name", has_text="Cái Răng")).to_be_hidden()
+    collector.put_site(make_site("31121", "Phường Tân An", group="Cái Răng", level="red"))
     await expect(page.locator(tile("31121"))).to_be_visible()
     await page.click(".chip[data-level=red]")
     await expect(page.locator(".tile:visible")).to_have_count(2)
