@@ -33,11 +33,17 @@ def free_port() -> int:
 def machine() -> str:
     """Describe this machine in a line."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+    )
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -109,12 +115,16 @@ def collector(core: int | None = None, more: str = "") -> Iterator[tuple[Server,
         port = free_port()
         config = Path(folder, "collector.yml")
         config.write_text(
-            f"listen: 127.0.0.1:{port}\ndata: {data}\nwrite: {{max_signals_per_site: 10000000}}\n{more}", encoding="utf-8"
+            f"listen: 127.0.0.1:{port}\ndata: {data}\nwrite: {{max_signals_per_site: 10000000}}\n{more}",
+            encoding="utf-8",
         )
         data.mkdir()
         command = [sys.executable, "-m", "nhip"]
         token = subprocess.run(
-            [*command, "token", "new", "--data", str(data), "--role", "admin"], cwd=ROOT, check=True, capture_output=True,
+            [*command, "token", "new", "--data", str(data), "--role", "admin"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
             text=True,
         ).stdout.strip()
         server = Server([*command, "collector", "serve", "--config", str(config)], port, core)

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from common import Server, collector, free_port, machine, table
+from bench.common import Server, collector, free_port, machine, table
 
 SITES, TARGETS, BATCH = 3_321, 20, 1_000
 
@@ -22,7 +22,9 @@ SITES, TARGETS, BATCH = 3_321, 20, 1_000
 def batches(count: int, start_ns: int) -> list[bytes]:
     """Return `count` bodies whose series follow each other, a point of each every 66,420."""
     chance = random.Random(1)
-    keys = [f"icmp_echo,node=gateway,site={site:05d},target=10.0.{i}.1" for site in range(SITES) for i in range(TARGETS)]
+    keys = [
+        f"icmp_echo,node=gateway,site={site:05d},target=10.0.{i}.1" for site in range(SITES) for i in range(TARGETS)
+    ]
     bodies, number = [], 0
     for _ in range(count):
         lines = []
@@ -102,14 +104,23 @@ def main() -> None:
     if shutil.which("victoria-metrics"):
         with tempfile.TemporaryDirectory(prefix="nhip-bench-") as folder:
             port = free_port()
-            command = ["victoria-metrics", f"-storageDataPath={folder}", f"-httpListenAddr=127.0.0.1:{port}", "-loggerLevel=ERROR"]
+            command = [
+                "victoria-metrics",
+                f"-storageDataPath={folder}",
+                f"-httpListenAddr=127.0.0.1:{port}",
+                "-loggerLevel=ERROR",
+            ]
             peer = Server(command, port, core=0)
             try:
                 found["VictoriaMetrics: store"] = measure(peer, "/api/v2/write", "", bodies, warm, lambda: None)
             finally:
                 peer.stop()
     rows = [[name, f"{f['wall']:,.0f}", f"{f['cpu']:,.0f}", f"{f['rss']:.0f} MB"] for name, f in found.items()]
-    table("Ingest on one core, 66,420 series, 5 fields, batches of 1,000", ["", "points/s", "points/CPU-s", "memory"], rows)
+    table(
+        "Ingest on one core, 66,420 series, 5 fields, batches of 1,000",
+        ["", "points/s", "points/CPU-s", "memory"],
+        rows,
+    )
     ours, *peers = found.values()
     for peer_figures in peers:
         print(f"\nratio (ours / VictoriaMetrics, points a CPU-second): {ours['cpu'] / peer_figures['cpu']:.2f}")

@@ -53,7 +53,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How long metrics are kept, and what the database may use."""
 
     raw_days: Days = 7
-    minute_days: Days = 35
+    minute_days: Days = 14
     hour_days: Days = 800
     memory_limit_bytes: Annotated[int, msgspec.Meta(ge=64_000_000)] = 512_000_000
 

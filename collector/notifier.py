@@ -102,6 +102,7 @@ class Notifier:
         self._database = database
         self._clock = clock
         self._stop = threading.Event()
+        self._unmarked: set[int] = set()  # sent, and the outbox could not be told: not to be sent again
         self._threads = [
             threading.Thread(target=self._run, args=(channel,), name=f"tell-{channel.name}", daemon=True)
             for channel in channels
@@ -137,20 +138,33 @@ class Notifier:
             if self._stop.is_set():
                 return
             try:
-                channel.send(due.title, due.body)
+                if due.id not in self._unmarked:
+                    channel.send(due.title, due.body)
             except Exception as exc:  # noqa: BLE001  (a channel's library may fail in any way; the loop goes on)
                 words = str(exc) if isinstance(exc, ChannelError) else type(exc).__name__
                 log.warning("channel %s: %s; it is tried again", channel.name, words)
                 self._later(due, words)
             else:
+                self._unmarked.add(due.id)
                 self._sent(due)
+                self._unmarked.discard(due.id)
 
     def _due(self, channel: Channel) -> list[_Due]:
+        before = outbox.alias()
+        # An end is not told before its beginning: who heard of neither would be called to what is long over.
+        held = sa.exists().where(
+            before.c.channel == outbox.c.channel,
+            before.c.incident == outbox.c.incident,
+            before.c.id < outbox.c.id,
+            before.c.sent_at.is_(None),
+        )
         query = (
             sa.select(outbox.c.id.label("note"), outbox.c.what, outbox.c.attempts, incidents, sites.c.name)
             .join(incidents, incidents.c.id == outbox.c.incident)
             .outerjoin(sites, sites.c.site == incidents.c.site)
-            .where(outbox.c.channel == channel.name, outbox.c.sent_at.is_(None), outbox.c.due_at <= self._clock())
+            .where(
+                outbox.c.channel == channel.name, outbox.c.sent_at.is_(None), outbox.c.due_at <= self._clock(), ~held
+            )
             .order_by(outbox.c.id)
             .limit(20)
         )

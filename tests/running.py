@@ -58,12 +58,21 @@ class RunningCollector:
         (folder / "data").mkdir(exist_ok=True)
 
     def start(self) -> None:
-        settings = {"listen": f"127.0.0.1:{self.port}", "data": str(self.folder / "data"), "silence_seconds": 3, **self.more}
+        settings = {
+            "listen": f"127.0.0.1:{self.port}",
+            "data": str(self.folder / "data"),
+            "silence_seconds": 3,
+            **self.more,
+        }
         self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nhip", "collector", "serve", "--config", str(self.config)],
-                cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "PYTHONWARNINGS": "default"},
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "PYTHONWARNINGS": "default"},
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -10,7 +10,9 @@ from collector.catalogue import Catalogue, Series, series_of
 from collector.columns import Decoder
 
 KEYS = st.sampled_from(["icmp_echo,site=1,target=a", "icmp_echo,site=1,target=b", "http,site=1,node=n", r"a\ b,site=1"])
-NUMBERS = st.sampled_from(["0", "1.5", "-3e-05", "1e5", ".5", "7.", "007", "1e999", "5i", "t", "abc", "", '"x y"', "[1]", "NaN"])
+NUMBERS = st.sampled_from(
+    ["0", "1.5", "-3e-05", "1e5", ".5", "7.", "007", "1e999", "5i", "t", "abc", "", '"x y"', "[1]", "NaN"]
+)
 NAMES = st.sampled_from(["rtt", "loss_ratio", "x_rtt", "disk_used_ratio[/var]", "rtt"])
 STAMPS = st.sampled_from(["1", "1700000000000000000", "99999999999999999999", "soon", "", "-5", "1.5"])
 LINES = st.builds(
@@ -36,7 +38,9 @@ def read(decoder: Decoder, catalogue: Catalogue, body: bytes, precision: str = "
     columns, errors = decoder.decode(body, arrived_at=42, precision=precision)
     rows = [
         (catalogue.signals[s].series, catalogue.signals[s].metric, at, value)
-        for s, at, value in zip(columns.signals.tolist(), columns.measured_at.tolist(), columns.values.tolist(), strict=True)
+        for s, at, value in zip(
+            columns.signals.tolist(), columns.measured_at.tolist(), columns.values.tolist(), strict=True
+        )
     ]
     return sorted(rows), [(error.line, error.reason) for error in errors]
 

@@ -59,7 +59,16 @@ class Site:
         self.viewer = collector.token("--role", "viewer")
         self.web_port = free_port()
         (folder / "www").mkdir()
-        web = [sys.executable, "-m", "http.server", str(self.web_port), "--bind", "127.0.0.1", "-d", str(folder / "www")]
+        web = [
+            sys.executable,
+            "-m",
+            "http.server",
+            str(self.web_port),
+            "--bind",
+            "127.0.0.1",
+            "-d",
+            str(folder / "www"),
+        ]
         self.web = Process(web, folder)
         token = folder / "token"
         token.write_text(collector.token("--site", SITE))
@@ -70,11 +79,13 @@ class Site:
             "checks": [
                 {"check": "http_get", "target": self.page, "interval_seconds": 1, "with": {"timeout_seconds": 1}},
                 {"check": "tcp_connect", "target": self.address, "interval_seconds": 1, "with": {"timeout_seconds": 1}},
-                {"check": "icmp_echo", "target": "127.0.0.1", "interval_seconds": 1, "with": {"count": 2, "interval_seconds": 0.05}},
+                {"check": "icmp_echo", "target": "127.0.0.1", "interval_seconds": 1, "with": {"count": 2}},
             ],
         }  # fmt: skip
         (folder / "agent.yml").write_text(yaml.safe_dump(config))
-        self.agent = Process([sys.executable, "-m", "nhip", "agent", "run", "--config", str(folder / "agent.yml")], folder)
+        self.agent = Process(
+            [sys.executable, "-m", "nhip", "agent", "run", "--config", str(folder / "agent.yml")], folder
+        )
 
     @property
     def address(self) -> str:
@@ -144,7 +155,9 @@ def test_a_killed_collector_loses_nothing_it_acknowledged_and_rings_once(site: S
     assert len(site.incidents()) == 1
     site.agent.end()
     journal = sqlite3.connect(site.collector.folder / "data" / "journal.db")
-    sequences = [row[0] for row in journal.execute("select sequence from entries where agent is not null order by position")]
+    sequences = [
+        row[0] for row in journal.execute("select sequence from entries where agent is not null order by position")
+    ]
     journal.close()
     assert sequences == list(range(1, len(sequences) + 1))
 

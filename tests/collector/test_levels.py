@@ -76,7 +76,9 @@ def test_columns_judge_as_the_rules_read(limit: Limit, values: list[int], sizes:
             if plainly.take(value) != before:
                 expected.append((before, plainly.level))
         stamps = np.arange(at, at + len(batch))
-        changes = levels.step(np.zeros(len(batch), dtype=np.int64), stamps, np.array(batch, dtype=float), stamps, at + 99)
+        changes = levels.step(
+            np.zeros(len(batch), dtype=np.int64), stamps, np.array(batch, dtype=float), stamps, at + 99
+        )
         assert [(c.was, c.now) for c in changes] == expected
         expected, at = [], at + len(batch)
         assert levels.level[0] == plainly.level
@@ -125,7 +127,9 @@ def test_a_signal_without_a_limit_is_never_judged() -> None:
 
 def test_every_disk_is_judged_by_the_disks_limit() -> None:
     levels = Levels([Limit(check="c", metric="disk", red=Level(0.9, 0.8), k=1, n=1)])
-    levels.extend([Signal(0, 0, Series("1", "n", "c", ""), "disk[/]"), Signal(1, 0, Series("1", "n", "c", ""), "disk[/var]")])
+    levels.extend(
+        [Signal(0, 0, Series("1", "n", "c", ""), "disk[/]"), Signal(1, 0, Series("1", "n", "c", ""), "disk[/var]")]
+    )
     assert step(levels, 1, 1, 0.95) == ["red"]
     assert levels.level[0] == UNKNOWN
 

@@ -60,5 +60,7 @@ def test_nothing_is_known_before_the_last_point_it_is_drawn_from() -> None:
     for path in STORIES:
         story = yaml.safe_load(path.read_text(encoding="utf-8"))
         found = list(replay(lines_of(story), build(Config, story.get("config", {}))))
-        assert [f["at"] for f in found if f["type"] == "signal"] == sorted(f["at"] for f in found if f["type"] == "signal")
+        assert [f["at"] for f in found if f["type"] == "signal"] == sorted(
+            f["at"] for f in found if f["type"] == "signal"
+        )
         assert all(f["began_at"] <= f["at"] for f in found if "began_at" in f)

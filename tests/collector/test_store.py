@@ -57,7 +57,10 @@ def test_points_come_back_in_buckets_with_their_spread(store: Store) -> None:
 def test_what_was_not_measured_is_absent_and_never_zero(store: Store) -> None:
     store.add([columns([NOW - 3000, NOW - 10], [1, 1])], 1)
     reader = store.reader()
-    assert [bucket.at for bucket in reader.series(1, NOW - 3600, NOW, 600)] == [(NOW - 3000) // 600 * 600, (NOW - 10) // 600 * 600]
+    assert [bucket.at for bucket in reader.series(1, NOW - 3600, NOW, 600)] == [
+        (NOW - 3000) // 600 * 600,
+        (NOW - 10) // 600 * 600,
+    ]
     assert reader.series(2, NOW - 3600, NOW, 600) == []
     reader.close()
 

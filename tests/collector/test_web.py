@@ -31,9 +31,13 @@ def test_any_influxdb_v2_client_can_write(collector: RunningCollector, until_tru
     secret, viewer = collector.token("--site", "31120"), collector.token("--role", "viewer")
     with InfluxDBClient(f"http://127.0.0.1:{collector.port}", token=secret, org="any", enable_gzip=True) as client:
         api = client.write_api(write_options=SYNCHRONOUS)
-        api.write("any", record=InfluxPoint("icmp_echo").tag("node", "gw").tag("target", "10.0.0.1").field("loss_ratio", 0.0))
+        api.write(
+            "any", record=InfluxPoint("icmp_echo").tag("node", "gw").tag("target", "10.0.0.1").field("loss_ratio", 0.0)
+        )
         with pytest.raises(ApiException) as refused:
-            api.write("any", record=["icmp_echo,site=99999 loss_ratio=1", "icmp_echo,node=gw,target=10.0.0.2 loss_ratio=0"])
+            api.write(
+                "any", record=["icmp_echo,site=99999 loss_ratio=1", "icmp_echo,node=gw,target=10.0.0.2 loss_ratio=0"]
+            )
     assert refused.value.status == 400
     assert "line 1: the site tag says '99999', but the token is for '31120'" in refused.value.body
     targets = {s["target"] for s in collector.get("/api/v1/sites/31120", viewer)["signals"]}
@@ -75,7 +79,9 @@ def test_strangers_and_readers_cannot_write(shared: RunningCollector) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_body_over_the_limit_is_refused_before_it_is_read(configured: Callable[..., RunningCollector], packed: bool) -> None:  # noqa: FBT001  (pytest hands it over)
+def test_a_body_over_the_limit_is_refused_before_it_is_read(
+    configured: Callable[..., RunningCollector], *, packed: bool
+) -> None:
     collector = configured(write={"max_body_bytes": 100_000})
     secret = collector.token("--site", "31120")
     large = (LINE + "\n").encode() * 100_000
@@ -103,13 +109,19 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(configured: Callable
         ("check=icmp_echo&metric=loss_ratio", "site: field required"),
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=nope", "has no metric 'nope'"),
         ("site=31120&check=icmp_echo&target=x&metric=loss_ratio", "site '31120' has no icmp_echo of 'x'"),
-        ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&from=yesterday", "from: 'yesterday' is not a time"),
+        (
+            "site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&from=yesterday",
+            "from: 'yesterday' is not a time",
+        ),
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&from=2026-01-01T00:00:00", "with its zone"),
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&from=-1h&to=-2h", "must lie before to"),
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&step=0", "step: 0 must be a multiple"),
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&from=-6d&step=1", "step: 1 is too fine"),
         ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&from=-20d&step=7", "a multiple of 60 seconds"),
-        ("site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&steps=7", "steps: extra inputs are not permitted"),
+        (
+            "site=31120&check=icmp_echo&target=10.0.0.1&metric=loss_ratio&steps=7",
+            "steps: extra inputs are not permitted",
+        ),
     ],
 )
 def test_a_bad_question_is_told_what_would_be_right(shared: RunningCollector, query: str, words: str) -> None:
@@ -131,7 +143,9 @@ def test_a_bad_question_is_told_what_would_be_right(shared: RunningCollector, qu
         ("GET", "/api/v1/nothing", 404),
     ],
 )
-def test_what_does_not_exist_says_so_in_one_shape(shared: RunningCollector, method: str, path: str, status: int) -> None:
+def test_what_does_not_exist_says_so_in_one_shape(
+    shared: RunningCollector, method: str, path: str, status: int
+) -> None:
     answer = shared.ask(method, path, token=shared.token("--role", "viewer"))
     assert answer.status == status
     assert set(answer.json) == {"code", "message"}
@@ -147,7 +161,9 @@ def test_reading_asks_who_it_is_acting_asks_for_more_and_a_revoked_token_is_nobo
     assert shared.ask("POST", "/api/v1/incidents/1/acknowledge", token=operator).status == 404
 
 
-def test_loopback_may_read_where_it_is_let_and_only_under_its_own_name(configured: Callable[..., RunningCollector]) -> None:
+def test_loopback_may_read_where_it_is_let_and_only_under_its_own_name(
+    configured: Callable[..., RunningCollector],
+) -> None:
     collector = configured(loopback_reads=True)
     assert collector.ask("GET", "/api/v1/sites").status == 200
     # A page elsewhere can point its own name at 127.0.0.1; the browser then sends that name.
