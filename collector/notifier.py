@@ -74,8 +74,13 @@ class AppriseChannel:
             raise ChannelError(f"{settings.url_file}: is not an address that apprise knows (for example mailto://…)")
 
     def send(self, title: str, body: str) -> None:
-        """Send through apprise."""
-        if not self._apprise.notify(title=title, body=body):
+        """Send through apprise, from this very thread.
+
+        `Apprise.notify` would hand the work to a pool whose threads the interpreter waits for when it ends: a channel
+        that hangs would keep the collector from stopping.
+        """
+        taken = [service.notify(title=title, body=body) for service in self._apprise]  # all of them, whoever fails
+        if not all(taken):
             raise ChannelError("was not taken")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import RunningCollector
+    from tests.running import RunningCollector
 
 Start = Callable[..., "RunningCollector"]
 Until = Callable[..., Any]

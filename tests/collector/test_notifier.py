@@ -1,0 +1,365 @@
+"""Telling people: once, in order, whatever a channel does; and nobody waits for a channel that hangs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import sqlalchemy as sa
+
+from collector.config import Channel as Settings
+from collector.config import Site
+from collector.database import open_database, outbox
+from collector.incidents import Evidence, Happened, Incident, Place, Transition
+from collector.notifier import AppriseChannel, ChannelError, Notifier
+from collector.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.running import RunningCollector
+
+Start = Callable[..., "RunningCollector"]
+Until = Callable[..., Any]
+NS = 1_000_000_000
+BEGAN = 1_790_000_000 * NS
+SECRET = "sEcReT-4711"
+
+
+class Webhook:
+    """A real web server that people's messages go to. `answer` is a status, or None for never an answer."""
+
+    def __init__(self) -> None:
+        hook = self
+        self.answer: int | None = 200
+        self.heard: list[dict[str, Any]] = []
+        self.over = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                if hook.answer is None:
+                    hook.over.wait(60)
+                    return
+                self.send_response(hook.answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Stay quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://watch:{SECRET}@127.0.0.1:{self._server.server_port}/{SECRET}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    @property
+    def titles(self) -> list[str]:
+        return [message["title"] for message in self.heard]
+
+    def stop(self) -> None:
+        self.over.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def hooks() -> Iterator[list[Webhook]]:
+    started = [Webhook(), Webhook()]
+    yield started
+    for hook in started:
+        hook.stop()
+
+
+def channel(folder: Path, name: str, hook: Webhook, **more: object) -> dict[str, object]:
+    path = folder / f"{name}.url"
+    path.write_text(hook.url + "\n", encoding="utf-8")
+    return {"channel": name, "url_file": str(path), **more}
+
+
+def fail(collector: RunningCollector, site: str, success: int = 0, target: str = "10.0.0.1:443") -> None:
+    for _ in range(3):
+        lines = f"tcp_connect,node=gw,target={target} success={success} {time.time_ns()}"
+        assert collector.write(lines, site).status == 204
+
+
+def test_a_channel_that_hangs_delays_neither_judging_nor_the_log_nor_another_channel(
+    configured: Start, tmp_path: Path, hooks: list[Webhook], until_true: Until
+) -> None:
+    hanging, good = hooks
+    hanging.answer = None
+    collector = configured(
+        channels=[channel(tmp_path, "hangs", hanging, timeout_seconds=50), channel(tmp_path, "works", good)]
+    )
+    site, viewer = collector.token("--site", "31120"), collector.token("--role", "viewer")
+    fail(collector, site)
+    until_true(lambda: hanging.heard, what="the hanging channel's turn")
+    fail(collector, site, target="10.0.0.2:443")
+    fail(collector, site, success=1, target="10.0.0.2:443")
+    until_true(lambda: len(good.heard) == 3, 10, "the other channel")
+    until_true(lambda: collector.log().count("nhip.told") == 3, 10, "the log")
+    states = [i["state"] for i in collector.get("/api/v1/incidents", viewer)["incidents"]]
+    assert sorted(states) == ["open", "resolved"]
+    assert len(hanging.heard) == 1
+    began = time.monotonic()
+    assert collector.stop() == 0
+    assert time.monotonic() - began < 40, "stopping waited for the channel"
+
+
+def test_a_crash_between_sending_and_marking_tells_once_more_and_never_not_at_all(
+    configured: Start, tmp_path: Path, hooks: list[Webhook], until_true: Until
+) -> None:
+    hook, _ = hooks
+    hook.answer = None
+    collector = configured(channels=[channel(tmp_path, "sms", hook, timeout_seconds=50)])
+    fail(collector, collector.token("--site", "31120"))
+    until_true(lambda: len(hook.heard) == 1, what="the message")
+    collector.kill()  # sent, and not marked
+    hook.answer = 200
+    collector.start()
+    until_true(lambda: len(hook.heard) == 2, what="telling once more")
+    viewer = collector.token("--role", "viewer")
+    waiting = b"nhip_messages_waiting 0.0\n"
+    until_true(lambda: waiting in collector.ask("GET", "/metrics", token=viewer).body, what="marking")
+    collector.stop()
+    collector.start()
+    (incident,) = collector.get("/api/v1/incidents", viewer)["incidents"]
+    told = collector.get(f"/api/v1/incidents/{incident['id']}", viewer)["timeline"]
+    assert sorted(item["text"]["en"] for item in told if item["kind"] == "told") == ["Told: log", "Told: sms"]
+    assert hook.titles == ["🔴 SỰ CỐ: 31120"] * 2
+
+
+def test_the_address_with_its_secret_stands_in_no_log_no_data_and_no_answer(
+    configured: Start, tmp_path: Path, hooks: list[Webhook], until_true: Until
+) -> None:
+    refusing, hanging = hooks
+    refusing.answer, hanging.answer = 500, None
+    gone = Webhook()
+    gone.stop()
+    collector = configured(
+        channels=[
+            channel(tmp_path, "refuses", refusing),
+            channel(tmp_path, "hangs", hanging, timeout_seconds=1),
+            channel(tmp_path, "gone", gone),
+        ]
+    )
+    fail(collector, collector.token("--site", "31120"))
+    for name in ("refuses", "hangs", "gone"):
+        until_true(lambda name=name: f"channel {name}: was not taken; it is tried again" in collector.log())
+    viewer = collector.token("--role", "viewer")
+    answers = b"".join(
+        collector.ask("GET", path, token=viewer).body for path in ("/metrics", "/api/v1/incidents/000001")
+    )
+    collector.stop()
+    kept = b"".join(path.read_bytes() for path in collector.folder.rglob("*") if path.is_file())
+    assert SECRET.encode() not in kept + answers
+
+
+def test_an_address_that_apprise_does_not_know_is_refused_at_start_in_one_line(
+    configured: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "pigeon.url"
+    path.write_text(f"carrierpigeon://{SECRET}", encoding="utf-8")
+    with pytest.raises(AssertionError) as refused:
+        configured(channels=[{"channel": "pigeon", "url_file": str(path)}])
+    log = (tmp_path / "c0" / "log").read_text(encoding="utf-8")
+    assert "Traceback" not in log
+    (line,) = [text for text in log.splitlines() if text.startswith("nhip")]
+    assert line == f"nhip collector: {path}: is not an address that apprise knows (for example mailto://…)"
+    assert SECRET not in log + str(refused.value)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = BEGAN
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Memory:
+    """A channel that remembers, and refuses as long as it is told to."""
+
+    def __init__(self, language: Literal["vi", "en"] = "vi", name: str = "memory") -> None:
+        self.name = name
+        self.language: Literal["vi", "en"] = language
+        self.refusing = False
+        self.tries = 0
+        self.told: list[tuple[str, str]] = []
+
+    def send(self, title: str, body: str) -> None:
+        self.tries += 1
+        if self.refusing:
+            raise ChannelError("is having none of it")
+        self.told.append((title, body))
+
+
+def incident(number: int = 1) -> Incident:
+    evidence = Evidence(
+        node="gw", check="http_get", target="https://một.example/", metric="success", level="red", at=BEGAN,
+        value=0, words={"vi": "dịch vụ không trả lời đúng", "en": "the service does not answer"}, reason="timed out",
+    )  # fmt: skip
+    return Incident(
+        id=f"{number:06d}", place=Place("service", "31120", "portal"), began_at=BEGAN, opened_at=BEGAN,
+        evidence={7: evidence},
+    )  # fmt: skip
+
+
+def opened(number: int = 1) -> Transition:
+    return Transition(incident(number), [Happened(BEGAN, "opened")], "opened")
+
+
+def resolved(number: int = 1, after_seconds: int = 75) -> Transition:
+    over = incident(number)
+    over.resolved_at = BEGAN + after_seconds * NS
+    over.evidence = {}
+    return Transition(over, [Happened(over.resolved_at, "resolved")], "resolved")
+
+
+class Office:
+    """An outbox, channels, a clock that the test moves, and a notifier."""
+
+    def __init__(self, folder: Path, channels: Sequence[Memory]) -> None:
+        self.clock = Clock()
+        self.database = open_database(folder / "collector.db")
+        self.record = Record(self.database, [channel.name for channel in channels])
+        self.notifier = Notifier(self.database, channels, self.clock)
+        self.notifier.start()
+
+    def write(self, *transitions: Transition) -> None:
+        self.record.write(transitions, self.clock())
+
+    def rows(self) -> list[dict[str, Any]]:
+        with self.database.connect() as db:
+            return [dict(row) for row in db.execute(sa.select(outbox).order_by(outbox.c.id)).mappings()]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Callable[..., Office]]:
+    opened_offices: list[Office] = []
+
+    def start(*channels: Memory) -> Office:
+        opened_offices.append(Office(tmp_path, channels))
+        return opened_offices[-1]
+
+    yield start
+    for one in opened_offices:
+        one.notifier.stop()
+        one.database.dispose()
+
+
+def test_a_refused_message_is_tried_again_with_growing_pauses_and_then_told_once(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    memory = Memory()
+    memory.refusing = True
+    here = office(memory)
+    here.write(opened())
+    pauses = []
+    for attempt in range(1, 10):
+        row = until_true(lambda attempt=attempt: (r := here.rows()[0])["attempts"] == attempt and r)
+        assert (row["error"], row["sent_at"]) == ("is having none of it", None)
+        pauses.append((row["due_at"] - here.clock.now) // NS)
+        here.clock.now = row["due_at"]
+        if attempt == 8:
+            memory.refusing = False
+            break
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600]
+    row = until_true(lambda: (r := here.rows()[0])["sent_at"] and r)
+    assert (row["attempts"], row["error"], memory.tries) == (9, None, 9)
+    here.clock.now += 3600 * NS
+    here.write(opened(), opened(2))  # the same again, as after a crash, and another
+    until_true(lambda: here.notifier.waiting() == 0)
+    assert len(memory.told) == 2
+    assert memory.tries == 10
+
+
+def test_an_end_is_never_told_before_its_beginning(office: Callable[..., Office], until_true: Until) -> None:
+    memory = Memory("en")
+    memory.refusing = True
+    here = office(memory)
+    here.write(opened())
+    until_true(lambda: here.rows()[0]["attempts"])
+    memory.refusing = False
+    here.write(resolved(), opened(2))
+    until_true(lambda: len(memory.told) == 1, what="what does not wait for it")
+    assert [row["what"] for row in here.rows() if not row["sent_at"]] == ["opened", "resolved"]
+    here.clock.now += 5 * NS
+    until_true(lambda: len(memory.told) == 3)
+    assert [title.split(":")[0] for title, _ in memory.told] == ["🔴 INCIDENT", "🔴 INCIDENT", "🟢 RESOLVED"]
+    assert "Incident: 000001" in memory.told[1][1]
+
+
+def test_an_outbox_that_cannot_be_marked_does_not_ring_the_phone_again_and_again(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    memory, other = Memory(), Memory(name="other")
+    here = office(memory, other)
+    with here.database.begin() as db:
+        db.execute(sa.text("create trigger full before update on outbox begin select raise(abort, 'disk full'); end"))
+    here.write(opened())
+    until_true(lambda: memory.told and other.told)
+    time.sleep(2)  # four looks: what must not happen has no event to wait for
+    assert (memory.tries, other.tries) == (1, 1)
+    with here.database.begin() as db:
+        db.execute(sa.text("drop trigger full"))
+    until_true(lambda: here.notifier.waiting() == 0, what="marking")
+    assert (memory.tries, other.tries) == (1, 1)
+
+
+def test_each_channel_speaks_its_language_and_says_where_what_and_since_when(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    vietnamese, english = Memory("vi", "vi"), Memory("en", "en")
+    here = office(vietnamese, english)
+    here.record.sites([Site(site="31120", name="Phường Cái Khế")])
+    here.write(opened())
+    until_true(lambda: vietnamese.told and english.told)
+    here.write(resolved())
+    until_true(lambda: len(vietnamese.told) == len(english.told) == 2)
+    assert vietnamese.told == [
+        (
+            "🔴 SỰ CỐ: Phường Cái Khế (31120)",
+            (
+                "Phường Cái Khế (31120)\nDịch vụ portal không hoạt động\nTừ: 21/09/2026 21:13:20\n"
+                "Dấu hiệu: http_get https://một.example/: dịch vụ không trả lời đúng (timed out)\nMã sự cố: 000001"
+            ),
+        ),
+        (
+            "🟢 ĐÃ KHẮC PHỤC: Phường Cái Khế (31120)",
+            (
+                "Phường Cái Khế (31120)\nDịch vụ portal không hoạt động\nTừ: 21/09/2026 21:13:20\n"
+                "Đến: 21/09/2026 21:14:35 (kéo dài 1 phút 15 giây)\nMã sự cố: 000001"
+            ),
+        ),
+    ]
+    assert english.told[1][1].splitlines()[2:4] == [
+        "Since: 21/09/2026 21:13:20",
+        "Until: 21/09/2026 21:14:35 (lasted 1 min 15 s)",
+    ]
+    assert "Seen: http_get https://một.example/: the service does not answer (timed out)" in english.told[0][1]
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # apprise looks for it, and does without
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_real_channel_that_refuses_says_so_without_its_address(
+    tmp_path: Path, hooks: list[Webhook], status: int
+) -> None:
+    hook, _ = hooks
+    hook.answer = status
+    path = tmp_path / "url"
+    path.write_text(hook.url, encoding="utf-8")
+    real = AppriseChannel(Settings(channel="sms", url_file=path))
+    with pytest.raises(ChannelError) as refused:
+        real.send("title", "body")
+    assert str(refused.value) == "was not taken"
+    hook.answer = 200
+    real.send("tựa đề", "nội dung\nhai dòng")
+    assert (hook.heard[-1]["title"], hook.heard[-1]["message"]) == ("tựa đề", "nội dung\nhai dòng")
