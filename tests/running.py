@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -32,6 +33,17 @@ def until(true: Callable[[], Any], seconds: float = 20, what: str = "it") -> Any
             return found
         time.sleep(0.05)
     pytest.fail(f"{what} did not happen within {seconds} s")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Answer:
