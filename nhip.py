@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -10,6 +11,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("checks.command", "list the checks, or run one now"),
     "agent": ("agents.command", "the service at a site: run, validate, status"),
     "collector": ("collector.command", "receive, judge, tell: serve, validate, replay"),
+    "status": ("collector.ask.command:status", "how sites stand right now"),
+    "incidents": ("collector.ask.command:incidents", "list, show and acknowledge incidents"),
     "token": ("collector.tokens_command", "make, list and revoke access tokens"),
 }
 
@@ -28,8 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         print(f"nhip: there is no command {words[0]!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    command = importlib.import_module(COMMANDS[words[0]][0])
-    return int(command.main(words[1:]))
+    module, _, function = COMMANDS[words[0]][0].partition(":")
+    command = getattr(importlib.import_module(module), function or "main")
+    try:
+        return int(command(words[1:]))
+    except BrokenPipeError:  # whoever read our output has seen enough: `nhip … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _help() -> str:

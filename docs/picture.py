@@ -78,13 +78,16 @@ def main() -> None:
         up = None
         try:
             wait_for(WEB_PORT)
+            if web.poll() is not None:
+                raise SystemExit(f"port {WEB_PORT} is taken: the picture wants a web server of its own there")
             command = [sys.executable, "-m", "nhip", "up", "--listen", f"127.0.0.1:{port}", "--data", f"{folder}/data"]
             up = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
             wait_for(port)
             time.sleep(options.minutes * 60)
             web.terminate()
             web.wait()
-            while not has_incident(port):
+            deadline = time.monotonic() + 60
+            while not has_incident(port) and time.monotonic() < deadline:
                 time.sleep(0.2)
             take(f"http://127.0.0.1:{port}/", options.out)
         finally:

@@ -1,0 +1,125 @@
+"""`nhip status [SITE]` and `nhip incidents list|show|acknowledge`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from collector.ask.client import AskError, Client, add_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MARKS = {"red": "✖ red", "yellow": "▲ yellow", "green": "✔ green", "unknown": "? unknown"}
+_WORST_FIRST = ("red", "yellow", "unknown", "green")
+
+
+def status(argv: list[str]) -> int:
+    """Say how sites stand: exit code 0 all green, 1 yellow or unknown, 2 red, 3 not known."""
+    parser = argparse.ArgumentParser(
+        prog="nhip status",
+        description="How sites stand right now; exit code 0 all green, 1 yellow or unknown, 2 red, 3 cannot tell.",
+        epilog="Example: nhip status 31120 --language vi",
+    )
+    parser.add_argument("site", nargs="?", metavar="SITE", help="one site with its signals; all sites without")
+    add_options(parser)
+    return _answer(parser.parse_args(argv), _status)
+
+
+def incidents(argv: list[str]) -> int:
+    """List, show or acknowledge incidents: exit code 0, or 3 when the collector cannot be asked."""
+    parser = argparse.ArgumentParser(
+        prog="nhip incidents",
+        description="What is open, what was, and taking one on.",
+        epilog="Example: nhip incidents acknowledge 000012 --comment 'on my way' --token-file ~/token",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listed = commands.add_parser("list", help="incidents, newest first")
+    listed.add_argument("--state", choices=("open", "resolved", "all"), default="open")
+    listed.add_argument("--site", metavar="SITE")
+    shown = commands.add_parser("show", help="one incident with its timeline")
+    taken = commands.add_parser("acknowledge", help="say that you are at it (needs an operator's token)")
+    taken.add_argument("--comment", default="", metavar="TEXT")
+    for command in (shown, taken):
+        command.add_argument("incident", metavar="ID")
+    for command in (listed, shown, taken):
+        add_options(command)
+    return _answer(parser.parse_args(argv), _incidents)
+
+
+def _answer(options: argparse.Namespace, ask: Callable[[Client, argparse.Namespace], int]) -> int:
+    try:
+        return ask(Client(options.url, options.token_file, options.ca_file), options)
+    except AskError as exc:
+        print(f"nhip: {exc}", file=sys.stderr)
+        return 3
+
+
+def _status(client: Client, options: argparse.Namespace) -> int:
+    if options.site is None:
+        told = client.get("/api/v1/sites")
+        sites = told["sites"]
+    else:
+        told = client.get("/api/v1/sites", options.site)
+        sites = [told]
+    if options.json:
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        for site in sorted(sites, key=lambda site: (_WORST_FIRST.index(site["level"]), site["site"])):
+            print(_site(site))
+        for signal in told.get("signals", []) if options.site else []:
+            print("   ", _signal(signal))
+    levels = {site["level"] for site in sites}
+    return 2 if "red" in levels else 0 if levels <= {"green"} else 1
+
+
+def _incidents(client: Client, options: argparse.Namespace) -> int:
+    path = "/api/v1/incidents"
+    if options.command == "list":
+        told = client.get(path, state=options.state, site=options.site)
+        lines = [_incident(one, options.language) for one in told["incidents"]] or [f"no incident is {options.state}"]
+    elif options.command == "show":
+        told = client.get(path, options.incident)
+        lines = [_incident(told, options.language)]
+        lines += [f"    {_local(line['at'])}  {line['text'][options.language]}" for line in told["timeline"]]
+    else:
+        client.get(path, options.incident)  # a mistyped number is said before anything is changed
+        told = client.post(f"{path}/{options.incident}/acknowledge", {"comment": options.comment})
+        lines = [_incident(told, options.language)]
+    print(json.dumps(told, ensure_ascii=False, indent=2) if options.json else "\n".join(lines))
+    return 0
+
+
+def _site(site: dict[str, Any]) -> str:
+    path = []
+    if "rtt_median_seconds" in site:
+        path.append(f"{site['rtt_median_seconds'] * 1000:.2f} ms")
+    if "loss_ratio" in site:
+        path.append(f"{site['loss_ratio']:.0%} loss")
+    since = f"  since {_local(site['since'])}" if "since" in site else ""
+    return f"{MARKS[site['level']]:<9}  {site['site']:<8} {site['name']}{since}  {', '.join(path)}".rstrip()
+
+
+def _signal(signal: dict[str, Any]) -> str:
+    value = f" = {signal['value']:.6g}" if "value" in signal else ""
+    reason = f"  ({signal['reason']})" if "reason" in signal else ""
+    what = " ".join(part for part in (signal["check"], signal["target"], signal["metric"]) if part)
+    return f"{MARKS[signal['level']]:<9}  {signal['node']}: {what}{value}{reason}"
+
+
+def _incident(incident: dict[str, Any], language: str) -> str:
+    until = f" – {_local(incident['resolved_at'])}" if "resolved_at" in incident else ""
+    taken = f"  acknowledged by {incident['acknowledged_by']}" if "acknowledged_by" in incident else ""
+    where = f"{incident['site_name']} ({incident['site']})"
+    return (
+        f"{incident['id']}  {incident['state']:<8}  {_local(incident['began_at'])}{until}  {where}:"
+        f" {incident['cause']['text'][language]}{taken}"
+    )
+
+
+def _local(at: str) -> str:
+    """Write an instant in this terminal's own time zone."""
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
