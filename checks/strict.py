@@ -107,6 +107,10 @@ def _inspect_struct(wanted: type[msgspec.Struct], data: object, path: str, probl
 
 
 def _leaf(wanted: Any, data: object, path: str, problems: list[tuple[str, str]]) -> None:
+    choices = get_args(wanted) if get_origin(wanted) is typing.Literal else ()
+    if choices and data not in choices:
+        problems.append((path, f"{data!r} is not one of: {', '.join(map(str, choices))}"))
+        return
     try:
         _convert(data, wanted)
     except msgspec.ValidationError as exc:

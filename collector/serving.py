@@ -226,6 +226,8 @@ def _gauges(
 
 def make_folder(path: Path) -> Path:
     """Make the data folder; `StartError` when it cannot be made or written in."""
+    if path.exists() and not path.is_dir():
+        raise StartError(f"{path} is a file, and the data need a folder: choose another (data)")
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"

@@ -86,7 +86,7 @@ checks:
         "$.collector.token_file": f"{token_file} is open to every user of this machine (mode 0644): chmod 0600 {token_file}",  # noqa: E501  (one sentence)
         "$.collector.flush_seconds": "expected `float` >= 0.1",
         "$.spool.max_bytes": "expected `int` >= 1048576",
-        "$.spool.drop": "invalid enum value 'some'",
+        "$.spool.drop": "'some' is not one of: oldest, newest",
         "$.checks[0].interval_seconds": "expected `float` >= 1.0",
         "$.checks[1].check": "no check is called 'cuont'; there are: count, fail",
         "$.checks[2]": "count of 'a' is already asked for at $.checks[0]; keep one of them",

@@ -155,10 +155,10 @@ async def test_a_name_that_dns_cannot_hold_is_our_error(target: str, error: str)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"type": "ANY"}, "$.type: invalid enum value 'ANY'"),
+        ({"type": "ANY"}, "$.type: 'ANY' is not one of: A, AAAA"),
         ({"port": 0}, "$.port: expected `int` >= 1"),
         ({"port": 70_000}, "$.port: expected `int` <= 65535"),
-        ({"expected_rcode": "OK"}, "$.expected_rcode: invalid enum value 'OK'"),
+        ({"expected_rcode": "OK"}, "$.expected_rcode: 'OK' is not one of: NOERROR"),
         (
             {"expected_rcode": "NXDOMAIN", "expected_answer": "10.0.0.1"},
             "expected_answer needs expected_rcode NOERROR: with NXDOMAIN none comes",

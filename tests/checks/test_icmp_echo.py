@@ -174,7 +174,7 @@ def test_without_rights_the_remedy_is_told_and_with_the_group_alone_it_works(nam
         ({"payload_bytes": 7}, "$.payload_bytes: expected `int` >= 8"),
         ({"payload_bytes": 65_001}, "$.payload_bytes: expected `int` <= 65000"),
         ({"packet_timeout_seconds": 0}, "$.packet_timeout_seconds: expected `float` > 0.0"),
-        ({"ip_version": 5}, "$.ip_version: invalid enum value 5"),
+        ({"ip_version": 5}, "$.ip_version: 5 is not one of: 4, 6"),
         ({"source": 1}, "$.source: expected `str`, got `int`"),
         ({"size": 1}, "$.size: is unknown; there are: count, interval_seconds"),
         (

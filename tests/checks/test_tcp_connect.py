@@ -67,7 +67,7 @@ async def test_a_target_without_host_and_port_is_our_error(target: str) -> None:
     ("parameters", "message"),
     [
         ({"timeout_seconds": 301}, "$.timeout_seconds: expected `float` <= 300.0"),
-        ({"ip_version": "6"}, "$.ip_version: expected `int`, got `str`"),
+        ({"ip_version": "6"}, "$.ip_version: '6' is not one of: 4, 6"),
         ({"port": 80}, "$.port: is unknown; there are: ip_version, timeout_seconds"),
     ],
 )

@@ -139,7 +139,7 @@ def service(name: str, *targets: str) -> dict[str, Any]:
         ({"channels": [{"channel": "sms", "url_file": "HERE/empty"}]}, "$.channels[0].url_file: HERE/empty: is empty"),
         (
             {"channels": [{"channel": "sms", "url_file": "HERE/url", "language": "fr"}]},
-            "$.channels[0].language: invalid enum value 'fr'",
+            "$.channels[0].language: 'fr' is not one of: vi, en",
         ),
         (
             {"channels": [{"channel": "log", "url_file": "HERE/url"}]},
