@@ -98,7 +98,12 @@ class Agent:
         with (self._folder / "agent.log").open("ab") as output:
             # A session of its own: Ctrl-C reaches the parent alone, which then stops the agent first, and in order.
             self._process = subprocess.Popen(  # noqa: S603  (our own command, argv, no shell)
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # as its unit does: one heap for few threads
             )
 
     def _watch(self) -> None:
