@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from collector.journal import sqlite_words
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -113,5 +115,5 @@ def open_database(path: Path) -> sa.Engine:
     try:
         metadata.create_all(engine)
     except sa.exc.SQLAlchemyError as exc:
-        raise DatabaseError(f"{path}: {getattr(exc, 'orig', exc)}") from None
+        raise DatabaseError(f"{path}: {sqlite_words(getattr(exc, 'orig', exc))}") from None
     return engine

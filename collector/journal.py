@@ -72,7 +72,7 @@ class Journal:
             self._db.executescript("pragma page_size=16384; pragma journal_mode=wal; pragma synchronous=full;")
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as exc:
-            raise JournalError(f"{path}: {_words(exc)}") from None
+            raise JournalError(f"{path}: {sqlite_words(exc)}") from None
         self._kept_series, self._kept_signals = self._counts()
 
     def append(self, entries: Sequence[Entry], catalogue: Catalogue) -> list[int | None]:
@@ -93,7 +93,7 @@ class Journal:
                 self._kept_series, self._kept_signals = self._counts()
                 raise
         except sqlite3.Error as exc:
-            raise JournalError(f"{self.path}: {_words(exc)}") from None
+            raise JournalError(f"{self.path}: {sqlite_words(exc)}") from None
         return positions
 
     def read(self, after: int, limit: int = 1_000) -> Iterator[Entry]:
@@ -145,11 +145,13 @@ class Journal:
         return int((pages - free) * size)
 
     def position_at(self, arrived_at: int) -> int:
-        """Return the position of the last entry that arrived at or before an instant, 0 for none."""
+        """Return the position up to which every entry arrived at or before an instant, 0 for none."""
+        # From the oldest on: upkeep asks for what has just become too old, which is near. Not from the newest back,
+        # past everything that is kept.
         row = self._db.execute(
-            "select position from entries where arrived_at <= ? order by position desc limit 1", (arrived_at,)
+            "select position from entries where arrived_at > ? order by position limit 1", (arrived_at,)
         ).fetchone()
-        return int(row[0]) if row else 0
+        return int(row[0]) - 1 if row else self.last()
 
     def close(self) -> None:
         """Close the file."""
@@ -188,7 +190,8 @@ class Journal:
         )
 
 
-def _words(exc: sqlite3.Error) -> str:
+def sqlite_words(exc: BaseException) -> str:
+    """Say what SQLite found so that it tells what to do."""
     words = str(exc)
     return {
         "database or disk is full": "the disk is full: free some space, nothing acknowledged is lost",
