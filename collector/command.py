@@ -72,5 +72,9 @@ def _serve(config: Config) -> int:
     scheme = "https" if config.tls else "http"
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    running.run_until_signal(collector, sock, lambda: print(f"serving on {scheme}://{shown}:{port}", flush=True))
+    try:
+        running.run_until_signal(collector, sock, lambda: print(f"serving on {scheme}://{shown}:{port}", flush=True))
+    except running.START_ERRORS as exc:
+        print(f"nhip collector: {exc}", file=sys.stderr)
+        return 1
     return 0

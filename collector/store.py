@@ -6,6 +6,7 @@ One thread writes; any other reads through `reader()`, a cursor of its own.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,7 +85,7 @@ class Store:
             self._db.execute("create table if not exists progress (name varchar primary key, value bigint)")
             self._db.execute("create table if not exists dirty (hour bigint primary key)")
         except duckdb.Error as exc:
-            raise StoreError(f"{path}: {exc}") from None
+            raise StoreError(_words(path, str(exc))) from None
         self._tables = {row[0] for row in self._db.execute("select table_name from duckdb_tables()").fetchall()}
         self._published = set(self._tables)  # what readers may ask for: never a table that is not committed
 
@@ -287,3 +288,12 @@ class _Transaction:
             return
         self._tables.intersection_update(self._published)
         self._db.execute("rollback")
+
+
+def _words(path: Path, text: str) -> str:
+    holder = re.search(r"Conflicting lock is held in .*\(PID (\d+)\)", text)
+    if holder:
+        return (
+            f"{path.parent} is in use by another collector (process {holder[1]}): stop that, or choose another folder"
+        )
+    return f"{path}: {text.splitlines()[0]}"
