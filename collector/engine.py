@@ -12,12 +12,15 @@ from collector.detect.silence import Silence, SilenceChanged
 from collector.incidents import Incidents, Places, Transition
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from collector.catalogue import Catalogue
     from collector.columns import Columns
     from collector.config import Config
     from collector.detect.silence import Node
+    from collector.incidents import Incident
 
 HEARTBEAT = "agent"
 """The measurement that makes a node watched for silence."""
@@ -85,14 +88,28 @@ class Engine:
         """Let time pass until `now`: silences whose deadline has come, and verdicts that have gone stale."""
         self._learn()
         levels: list[LevelChanged] = []
-        if now - self._expired_at >= self._stale // 10:
-            self._expired_at = now
-            levels = self._expire(now)
+        # At fixed instants, so that judging the journal again after a crash finds the same, however often it looks.
+        due = now - now % max(self._stale // 10, 1)
+        if due > self._expired_at:
+            self._expired_at = due
+            levels = self._expire(due)
         return self._judged(levels, self.silence.tick(now), [])
 
     def resume(self, now: int) -> None:
         """Begin again after the collector itself was away."""
         self.silence.resume(now)
+
+    def recover(self, now: int) -> None:
+        """Watch every node that ever sent a heartbeat, where no checkpoint is left to say so."""
+        for series in self._catalogue.series:
+            if series.check == HEARTBEAT:
+                self.silence.watch((series.site, series.node), now)
+
+    def agree(self, recorded: Sequence[Incident], count: int) -> None:
+        """Go on from what the record says is open, once the journal is judged again: see `Incidents.agree`."""
+        for incident in self.incidents.agree(recorded, count):
+            if incident.place.kind == "silence":
+                self.silence.known((incident.place.site, incident.place.name), incident.began_at)
 
     def _judged(
         self, levels: list[LevelChanged], silences: list[SilenceChanged], transitions: list[Transition]
@@ -154,7 +171,11 @@ class Engine:
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the state for a checkpoint: columns by name, and the rest as plain data."""
-        plain = {"silence": self.silence.save(), "incidents": self.incidents.save()}
+        plain = {
+            "silence": self.silence.save(),
+            "incidents": self.incidents.save(),
+            "expired_at": self._expired_at,
+        }
         return {**self.levels.save(), "node_measured_at": self._measured_at}, plain
 
     def load(self, columns: dict[str, Any], plain: dict[str, Any]) -> None:
@@ -165,3 +186,4 @@ class Engine:
         self.levels.load(columns)
         self.silence.load(plain["silence"])
         self.incidents.load(plain["incidents"])
+        self._expired_at = plain["expired_at"]

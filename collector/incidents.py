@@ -129,13 +129,14 @@ class Incidents:
         self.open: dict[Place, Incident] = {}
         self._places = places
         self._open_at: Counter[str] = Counter()
+        self._place_of: dict[int, Place] = {}  # of signals that speak for an open incident, whatever is named since
         self._count = 0
 
     def level_changed(
         self, change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None
     ) -> list[Transition]:
         """Take a change of a signal's level. Only red opens an incident; only the last red signal's end resolves it."""
-        place = self._places.of(signal.series)
+        place = self._place_of.get(change.signal) or self._places.of(signal.series)
         incident = self.open.get(place)
         speaks = change.now == RED
         if incident is None:
@@ -145,6 +146,7 @@ class Incidents:
         evidence = _evidence(change, signal, limit, reason)
         if speaks:
             incident.evidence[change.signal] = evidence
+            self._place_of[change.signal] = place
             incident.began_at = min(incident.began_at, change.began_at)
             return [Transition(incident, [Happened(change.at, "evidence", evidence)])]
         incident.evidence[change.signal] = evidence
@@ -180,16 +182,30 @@ class Incidents:
         self.recover(incidents, msgspec.convert(saved["count"], int))
 
     def recover(self, incidents: Sequence[Incident], count: int) -> None:
-        """Go on from what the database holds, where no checkpoint is left."""
+        """Go on from these open incidents, of `count` that there ever were."""
         self.open = {incident.place: incident for incident in incidents}
         self._open_at = Counter(place.site for place in self.open)
+        self._place_of = {signal: i.place for i in incidents for signal in i.evidence}
         self._count = count
+
+    def agree(self, recorded: Sequence[Incident], count: int) -> list[Incident]:
+        """Take the record's word for what opened or ended by the mere passing of time; return what is new here.
+
+        That is not in the journal, so judging it again does not find it; and its number must not be given out twice.
+        """
+        ids = {incident.id for incident in self.open.values()}
+        new = [incident for incident in recorded if incident.id not in ids]
+        still = {incident.id for incident in recorded}
+        kept = [incident for incident in self.open.values() if incident.id in still]
+        self.recover([*kept, *new], max(self._count, count))
+        return new
 
     def _opened(
         self, place: Place, change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None
     ) -> Transition:
         incident = self._new(place, change.began_at, change.known_at)
         evidence = incident.evidence[change.signal] = _evidence(change, signal, limit, reason)
+        self._place_of[change.signal] = place
         began = Happened(change.began_at, "began")
         return Transition(incident, [began, Happened(change.known_at, "opened", evidence)], "opened")
 
@@ -204,6 +220,8 @@ class Incidents:
         incident.resolved_at = at
         del self.open[incident.place]
         self._open_at[incident.place.site] -= 1
+        for signal in incident.evidence:
+            self._place_of.pop(signal, None)
         return Transition(incident, [*happened, Happened(at, "resolved")], "resolved")
 
 

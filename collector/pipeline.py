@@ -108,12 +108,14 @@ class Pipeline:
         if saved is not None:
             self._position, columns, plain = saved
             self._engine.load(columns, plain)
-        else:
-            incidents, count = self._record.open_incidents()
-            self._engine.incidents.recover(incidents, count)
-            self._position = self._journal.last() if count else 0
+        elif self._record.open_incidents()[1]:
+            self._position = self._journal.last()
+            self._engine.recover(self._clock.now())
         replayed = self._replay()
+        if not self._unwritten:
+            self._engine.agree(*self._record.open_incidents())
         self._mark_start()
+        self._save()
         self._thread.start()
         return replayed
 

@@ -86,6 +86,11 @@ class Silence:
         self._earliest = 0
         self.heard_at = {node: min(at, now) for node, at in self.heard_at.items()}
 
+    def known(self, node: Node, heard_at: int) -> None:
+        """Take in that a node was found silent before, last heard at `heard_at`."""
+        self.heard_at.setdefault(node, heard_at)
+        self.silent.add(node)
+
     def save(self) -> dict[str, Any]:
         """Return the state as plain data, for a checkpoint."""
         return {

@@ -62,6 +62,7 @@ def _up(data: Path, host: str, port: int, *, discover: bool) -> int:
     _ensure_token(agent, data / "collector" / "collector.db")
     services = Services(data / "services.json", port)
     everything = Everything(collector, agent, services, own_checks(board) + (way_out() if discover else []), board)
+    everything.name()
 
     def ready() -> None:
         everything.start()
@@ -130,10 +131,14 @@ class Everything:
         self._stop.set()
         self._agent.stop()
 
-    def _configure(self) -> None:
+    def name(self) -> None:
+        """Name the services. Before the collector starts, so that it judges what an earlier run left by these names."""
         own = NamedService(service="Nhịp", targets=[f"{self._board}health"])
         named = [NamedService(service=s.name, targets=s.targets()) for s in self._services.known]
         self._collector.places.name([own, *named])
+
+    def _configure(self) -> None:
+        self.name()
         watched = [check for service in self._services.known for check in service.checks()]
         unique = {(check["check"], check["target"]): check for check in [*self._checks, *watched]}
         self._agent.configure(list(unique.values()))
