@@ -227,6 +227,21 @@ def test_a_silence_that_was_told_before_the_kill_ends_when_the_node_is_heard_che
         life.killed()
 
 
+def test_what_fails_right_after_a_kill_is_told_under_a_number_of_its_own(folder: Path) -> None:
+    life = Life(folder, START)
+    life.write(beat("gw", life.now))
+    life.now += 20 * SECOND
+    life.tick()  # a silence: found by time alone, so not in the journal
+    life.killed()
+    life = Life(folder, life.now + SECOND)
+    for _ in range(2):
+        life.now += SECOND
+        life.write(tcp("a", 0, life.now))
+    assert life.rows(incidents, "id", "place") == [("000001", "gw"), ("000002", "a:443")]
+    assert life.rows(outbox, "incident", "what") == [("000001", "opened"), ("000002", "opened")]
+    life.killed()
+
+
 def test_a_lost_checkpoint_goes_on_with_the_open_incident_rings_no_second_time_and_misses_no_silence(
     folder: Path,
 ) -> None:
