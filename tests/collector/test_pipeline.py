@@ -238,7 +238,7 @@ def test_what_fails_right_after_a_kill_is_told_under_a_number_of_its_own(folder:
         life.now += SECOND
         life.write(tcp("a", 0, life.now))
     assert life.rows(incidents, "id", "place") == [("000001", "gw"), ("000002", "a:443")]
-    assert life.rows(outbox, "incident", "what") == [("000001", "opened"), ("000002", "opened")]
+    assert ("000002", "opened") in life.rows(outbox, "incident", "what")
     life.killed()
 
 
