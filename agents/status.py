@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 """Exit codes, as monitoring plug-ins have them."""
 

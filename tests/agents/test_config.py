@@ -173,9 +173,7 @@ def test_a_group_may_read_the_token(read: Callable[[str], AgentConfig], token_fi
     assert read(GOOD).token.reveal()
 
 
-def test_an_authority_that_holds_no_certificate_is_refused(
-    read: Callable[[str], AgentConfig], tmp_path: Path
-) -> None:
+def test_an_authority_that_holds_no_certificate_is_refused(read: Callable[[str], AgentConfig], tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     text = GOOD.replace("token_file:", f"ca_file: {ca}\n  token_file:")
     assert problems(read, text) == [("$.collector.ca_file", f"{ca} cannot be read: No such file or directory")]

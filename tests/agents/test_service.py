@@ -211,9 +211,7 @@ def test_a_reload_adds_a_check_and_leaves_the_others_their_beat(
     found = counts(collector)
     assert found == [float(n) for n in range(1, len(found) + 1)]
     beats = [point.timestamp or 0 for point in points(collector) if point.tags["target"] == "a"]
-    assert [round((after - before) / 1e9) for before, after in itertools.pairwise(beats)] == [1] * (
-        len(beats) - 1
-    )
+    assert [round((after - before) / 1e9) for before, after in itertools.pairwise(beats)] == [1] * (len(beats) - 1)
     assert "configuration taken up: 2 checks" in agent.said()
 
 
@@ -287,9 +285,7 @@ def test_a_slow_check_never_meets_itself(agent: Agent, collector: FakeCollector,
     assert all(after - before > 1_500_000_000 for before, after in itertools.pairwise(beats))
 
 
-def test_systemd_hears_of_every_change(
-    agent: Agent, tmp_path: Path, until: Callable[..., None]
-) -> None:
+def test_systemd_hears_of_every_change(agent: Agent, tmp_path: Path, until: Callable[..., None]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.settimeout(0)

@@ -126,9 +126,7 @@ def test_a_collector_that_hangs_is_given_up_in_time(collector: FakeCollector) ->
     assert link.send(BATCH) == Answer(Fate.LATER, "the collector does not answer in time")
 
 
-def test_an_attempt_that_hangs_can_be_ended_from_outside(
-    collector: FakeCollector, until: Callable[..., None]
-) -> None:
+def test_an_attempt_that_hangs_can_be_ended_from_outside(collector: FakeCollector, until: Callable[..., None]) -> None:
     collector.manner.hang_seconds = 60
     link = uplink_to(collector.url, timeout_seconds=60)
     answers: list[Answer] = []
