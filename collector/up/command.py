@@ -22,6 +22,8 @@ from collector.up.agent import SITE, Agent
 from collector.up.discover import Service, listening, own_checks, way_out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from collector.serving import Collector
 
 log = logging.getLogger(__name__)
@@ -37,13 +39,13 @@ def main(argv: list[str]) -> int:
         host, port = split_address(options.listen)
         if not is_loopback(host):
             raise StartError(f"{host} is not loopback; to serve others, use 'nhip collector serve' with TLS and tokens")
-        return _up(options.data.absolute(), host, port, discover=options.discover)
+        return _up(options.data.absolute(), host, port, discover=options.discover, forgotten=options.forget)
     except (*running.START_ERRORS, ValueError) as exc:
         print(f"nhip up: {exc}", file=sys.stderr)
         return 1
 
 
-def _up(data: Path, host: str, port: int, *, discover: bool) -> int:
+def _up(data: Path, host: str, port: int, *, discover: bool, forgotten: list[str]) -> int:
     make_folder(data)
     node = platform.node() or "localhost"
     config = Config(
@@ -60,7 +62,7 @@ def _up(data: Path, host: str, port: int, *, discover: bool) -> int:
     board = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     agent = Agent(data / "agent", node, board)
     _ensure_token(agent, data / "collector" / "collector.db")
-    services = Services(data / "services.json", port)
+    services = Services(data / "services.json", port, forgotten)
     everything = Everything(collector, agent, services, own_checks(board) + (way_out() if discover else []), board)
     everything.name()
 
@@ -78,12 +80,17 @@ def _up(data: Path, host: str, port: int, *, discover: bool) -> int:
 class Services:
     """The services that are watched: those that listen, and those that did when this last ran."""
 
-    def __init__(self, path: Path, own_port: int) -> None:
-        """Remember in `path`: a service that is down at the next start is still one to watch."""
+    def __init__(self, path: Path, own_port: int, forgotten: Sequence[str] = ()) -> None:
+        """Remember in `path`: a service that is down at the next start is still one to watch, unless `forgotten`."""
         self._path = path
         self._own_port = own_port
         self._seen: set[Service] = set()
-        self.known: list[Service] = self._load()
+        loaded = self._load()
+        unknown = [name for name in forgotten if name not in {service.name for service in loaded}]
+        if unknown:
+            names = ", ".join(service.name for service in loaded) or "none"
+            raise StartError(f"--forget {unknown[0]}: no such service is remembered; there are: {names}")
+        self.known: list[Service] = [service for service in loaded if service.name not in forgotten]
         self.look(at_once=True)
 
     def look(self, *, at_once: bool = False) -> bool:
@@ -92,8 +99,8 @@ class Services:
         ports = {service.port for service in self.known}
         new = sorted((s for s in now if s.port not in ports and (at_once or s in self._seen)), key=lambda s: s.port)
         self._seen = now
-        if new:
-            self.known += new
+        self.known += new
+        if new or at_once:
             rows = [[s.name, s.host, s.port, s.process, s.unit] for s in self.known]
             self._path.write_text(json.dumps(rows), encoding="utf-8")
         return bool(new)
@@ -169,6 +176,7 @@ Nhịp is running.
   data      {data}
   watching  this machine's health and loopback, the collector itself, {names}
   try       stop one of those services, and look at the board
+  forget    a service that is gone for good: end, then nhip up --forget NAME
   end       Ctrl-C
 """
 
@@ -181,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="loopback; default %(default)s")
     parser.add_argument("--data", type=Path, default=_default_data(), metavar="DIR", help="default %(default)s")
+    parser.add_argument(
+        "--forget", action="append", default=[], metavar="NAME", help="no longer watch a service that is gone for good"
+    )
     parser.add_argument("--discover", action="store_true", help="also measure the default gateway and the resolvers")
     return parser
 
