@@ -79,8 +79,8 @@ class Network:
             subprocess.run(["ip", *words.split()], check=True)
         self.settings.mkdir(parents=True)
         (self.settings / "resolv.conf").write_text("nameserver 198.51.100.1\n")
-        words = "--keep-in-foreground --no-resolv --no-hosts --bind-interfaces --conf-file=/dev/null --pid-file= --user=root"
-        more = ["--listen-address=198.51.100.1", "--address=/localhost/127.0.0.1"]
+        words = "--keep-in-foreground --no-resolv --no-hosts --bind-interfaces --conf-file=/dev/null --pid-file="
+        more = ["--user=root", "--listen-address=198.51.100.1", "--address=/localhost/127.0.0.1"]
         self.resolver = subprocess.Popen(["ip", "netns", "exec", self.router, "dnsmasq", *words.split(), *more])
 
     def take_up(self) -> None:
