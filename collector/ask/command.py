@@ -13,7 +13,14 @@ from collector.ask.client import AskError, Client, add_options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MARKS = {"red": "✖ red", "yellow": "▲ yellow", "green": "✔ green", "unknown": "? unknown"}
+MARKS = {
+    "en": {"red": "✖ red", "yellow": "▲ yellow", "green": "✔ green", "unknown": "? unknown"},
+    "vi": {"red": "✖ đỏ", "yellow": "▲ vàng", "green": "✔ xanh", "unknown": "? chưa rõ"},
+}
+_WORDS = {
+    "en": {"since": "since", "loss": "loss", "none": "no incident", "by": "acknowledged by"},
+    "vi": {"since": "từ", "loss": "mất gói", "none": "không có sự cố", "by": "đã tiếp nhận:"},
+}
 _WORST_FIRST = ("red", "yellow", "unknown", "green")
 
 
@@ -69,9 +76,9 @@ def _status(client: Client, options: argparse.Namespace) -> int:
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
         for site in sorted(sites, key=lambda site: (_WORST_FIRST.index(site["level"]), site["site"])):
-            print(_site(site))
+            print(_site(site, options.language))
         for signal in told.get("signals", []) if options.site else []:
-            print("   ", _signal(signal))
+            print("   ", _signal(signal, options.language))
     levels = {site["level"] for site in sites}
     return 2 if "red" in levels else 0 if levels <= {"green"} else 1
 
@@ -80,7 +87,7 @@ def _incidents(client: Client, options: argparse.Namespace) -> int:
     path = "/api/v1/incidents"
     if options.command == "list":
         told = client.get(path, state=options.state, site=options.site)
-        lines = [_incident(one, options.language) for one in told["incidents"]] or [f"no incident is {options.state}"]
+        lines = [_incident(one, options.language) for one in told["incidents"]] or [_WORDS[options.language]["none"]]
     elif options.command == "show":
         told = client.get(path, options.incident)
         lines = [_incident(told, options.language)]
@@ -93,26 +100,27 @@ def _incidents(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
-def _site(site: dict[str, Any]) -> str:
+def _site(site: dict[str, Any], language: str) -> str:
+    words = _WORDS[language]
     path = []
     if "rtt_median_seconds" in site:
         path.append(f"{site['rtt_median_seconds'] * 1000:.2f} ms")
     if "loss_ratio" in site:
-        path.append(f"{site['loss_ratio']:.0%} loss")
-    since = f"  since {_local(site['since'])}" if "since" in site else ""
-    return f"{MARKS[site['level']]:<9}  {site['site']:<8} {site['name']}{since}  {', '.join(path)}".rstrip()
+        path.append(f"{site['loss_ratio']:.0%} {words['loss']}")
+    since = f"  {words['since']} {_local(site['since'])}" if "since" in site else ""
+    return f"{MARKS[language][site['level']]:<9}  {site['site']:<8} {site['name']}{since}  {', '.join(path)}".rstrip()
 
 
-def _signal(signal: dict[str, Any]) -> str:
+def _signal(signal: dict[str, Any], language: str) -> str:
     value = f" = {signal['value']:.6g}" if "value" in signal else ""
     reason = f"  ({signal['reason']})" if "reason" in signal else ""
     what = " ".join(part for part in (signal["check"], signal["target"], signal["metric"]) if part)
-    return f"{MARKS[signal['level']]:<9}  {signal['node']}: {what}{value}{reason}"
+    return f"{MARKS[language][signal['level']]:<9}  {signal['node']}: {what}{value}{reason}"
 
 
 def _incident(incident: dict[str, Any], language: str) -> str:
     until = f" – {_local(incident['resolved_at'])}" if "resolved_at" in incident else ""
-    taken = f"  acknowledged by {incident['acknowledged_by']}" if "acknowledged_by" in incident else ""
+    taken = f"  {_WORDS[language]['by']} {incident['acknowledged_by']}" if "acknowledged_by" in incident else ""
     where = f"{incident['site_name']} ({incident['site']})"
     return (
         f"{incident['id']}  {incident['state']:<8}  {_local(incident['began_at'])}{until}  {where}:"
