@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from checks.line_protocol import Point, decode
-from collector.forward import full_lines
+from collector.forward import Lines, _full
 from collector.journal import Entry
 
 if TYPE_CHECKING:
@@ -261,6 +263,42 @@ def test_a_database_that_hangs_delays_no_stop_for_long(configured: Start, until_
 
 def test_what_cannot_be_written_again_is_left_out_and_ends_nothing() -> None:
     body = b'm f=1 5\nm,a=b f\\\r="x" 6\n#m f=2 7\n #n f=1 8\nm f=3'
-    lines = list(full_lines([Entry(arrived_at=9, body=body, site="1")]))
-    assert lines[0] == "m,site=1 f=1.0 5"
-    assert lines[-1] == "m,site=1 f=3.0 9"
+    lines = Lines().of([Entry(arrived_at=9, body=body, site="1")])
+    assert lines[0] == b"m,site=1 f=1.0 5"
+    assert lines[-1] == b"m,site=1 f=3.0 9"
+
+
+fields = st.sampled_from(
+    [
+        "f=1",
+        "f=1.5,g=-2e3",
+        "f=1i",
+        "f=7u",
+        "f=t",
+        'f="a b,c=d"',
+        'f="two\nlines"',
+        "f=",
+        "=1",
+        "f=1e999",
+        "f=1.2.3",
+        "f g=1",
+    ]
+)
+stamps = st.sampled_from(
+    ["", " 5", " -7", " 1790000000000000000", " 9999999999999999999", " soon", " 5 ", "\r", " 5\r"]
+)
+keys = st.sampled_from(
+    ["m", "m,site=1", "m,site=2", "m,b=2,a=1", "m\\ x,t=a\\ b", "m,t=", ",", "#m", "", "m,site=1,site=1"]
+)
+bodies = st.lists(st.tuples(keys, fields, stamps), max_size=12).map(
+    lambda rows: "\n".join(f"{key} {some}{stamp}" for key, some, stamp in rows).encode()
+)
+
+
+@given(st.lists(st.tuples(bodies, st.sampled_from([None, "1", "2"]), st.sampled_from(["ns", "s"])), max_size=4))
+def test_the_quick_way_and_the_careful_way_send_the_same_points(some: list[tuple[bytes, str | None, str]]) -> None:
+    lines = Lines()
+    for body, site, precision in some:
+        entry = Entry(arrived_at=11, body=body, site=site, precision=precision)
+        careful = [line for item in decode(body, precision) if isinstance(item, Point) and (line := _full(item, entry))]
+        assert list(decode(b"\n".join(lines.of([entry])))) == list(decode(b"\n".join(careful)))
