@@ -71,7 +71,7 @@ class Life:
             clock=SteadyClock(lambda: self.now, lambda: self.now),
             checkpoint_path=folder / "judge.npz",
         )
-        self.pipeline._thread.start = lambda: None  # type: ignore[method-assign]  (the story takes the thread's steps)
+        self.pipeline._thread.start = lambda: None  # type: ignore[method-assign]  # the story takes the thread's steps
         self.pipeline.start()
 
     def journalled(self, line: str) -> list[Any]:

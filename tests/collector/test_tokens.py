@@ -56,8 +56,8 @@ def test_a_secret_is_known_by_itself_alone(tokens: Tokens, tmp_path: Path) -> No
     ],
 )
 def test_each_role_may_what_the_ones_below_may(role: str, may: set[str]) -> None:
-    token = Token(1, role)  # type: ignore[arg-type]  (the parameters are roles)
-    assert {wanted for wanted in ("site", "viewer", "operator", "admin") if token.may(wanted)} == may  # type: ignore[arg-type]  (likewise)
+    token = Token(1, role)  # type: ignore[arg-type]  # the parameters are roles
+    assert {wanted for wanted in ("site", "viewer", "operator", "admin") if token.may(wanted)} == may  # type: ignore[arg-type]  # likewise
 
 
 def test_a_revoked_token_is_nobody_within_seconds_and_so_are_the_sessions_it_signed_in(
