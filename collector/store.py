@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NS = 1_000_000_000
 DAY = 86_400
 _SETTLE_SECONDS = 20
+_ROLLED_POINT_BYTES = 100
 _ROLLED = "(signal integer, bucket bigint, n bigint, lo double, p50 double, p95 double, hi double, total double)"
 
 
@@ -193,12 +194,26 @@ class Store:
             self._db.execute(f"create table {table} {_ROLLED}")
             self._tables.add(table)
         width = tier.seconds * NS
-        self._db.execute(
-            f"insert into {table} select signal, measured_at // {width} * {tier.seconds} bucket, count(*), min(value),"
-            " quantile_cont(value, 0.5), quantile_cont(value, 0.95), max(value), sum(value)"
-            f" from {source} where measured_at >= {start * NS} and measured_at < {end * NS}"
-            " group by all order by signal, bucket"
-        )
+        within = f"measured_at >= {start * NS} and measured_at < {end * NS}"
+        # Percentiles keep every value of what they are asked about in memory: so a part of the signals at a time.
+        for first, last in self._parts(source, within):
+            self._db.execute(
+                f"insert into {table} select signal, bucket, n, lo, q[1], q[2], hi, total from (select signal,"
+                f" measured_at // {width} * {tier.seconds} bucket, count(*) n, min(value) lo,"
+                " quantile_cont(value, [0.5, 0.95]) q, max(value) hi, sum(value) total"
+                f" from {source} where {within} and signal >= {first} and signal < {last}"
+                " group by all) order by signal, bucket"
+            )
+
+    def _parts(self, source: str, within: str) -> list[tuple[int, int]]:
+        """Part the signals so that the points of each part fit well into the memory that the database may use."""
+        row = self._db.execute(f"select count(*), max(signal) from {source} where {within}").fetchone()
+        count, last = row or (0, None)
+        if last is None:
+            return []
+        parts = -(-count * _ROLLED_POINT_BYTES // self._settings.memory_limit_bytes)
+        width = -(-(last + 1) // parts)
+        return [(first, first + width) for first in range(0, last + 1, width)]
 
     def _first_second(self, otherwise: int) -> int:
         names = sorted(name for name in self._tables if name.startswith(RAW.prefix))

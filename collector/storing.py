@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -42,13 +43,17 @@ class Storing:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self.roll_up_seconds = 0.0
-        self.problem: str | None = None
-        """Why metrics are not written right now, if so. They wait in the journal."""
+        self._problems: dict[str, str] = {}
 
     @property
     def position(self) -> int:
         """Return the journal position up to which metrics are stored."""
         return self._stored
+
+    @property
+    def problem(self) -> str | None:
+        """Return why metrics are not written or rolled up, if so. What is not written waits in the journal."""
+        return next(iter(self._problems.values()), None)
 
     def start(self) -> None:
         """Begin; what an earlier run left behind in the journal is stored first."""
@@ -81,15 +86,17 @@ class Storing:
                 self._turn(journal, decoder)
                 if time.monotonic() - rolled_at > ROLL_UP_SECONDS:
                     rolled_at = time.monotonic()
-                    self._try(self._roll_up)
+                    self._try("rolled up", self._roll_up)
             self._turn(journal, decoder)
         finally:
             journal.close()
 
     def _turn(self, journal: Journal, decoder: Decoder) -> None:
-        self._try(self._flush)
+        self._try("written", self._flush)
         if self._behind:
-            self._try(lambda: self._catch_up(journal, decoder))
+            self._try("read again", lambda: self._catch_up(journal, decoder))
+        else:
+            self._problems.pop("read again", None)
 
     def _flush(self) -> None:
         with self._lock:
@@ -128,12 +135,13 @@ class Storing:
         self._store.drop_old()
         self.roll_up_seconds = time.monotonic() - began
 
-    def _try(self, work: Callable[[], None]) -> None:
+    def _try(self, what: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except duckdb.Error as exc:
-            if self.problem is None:
-                log.error("metrics wait in the journal: %s", exc)
-            self.problem = str(exc).splitlines()[0]
+        except (duckdb.Error, sqlite3.Error) as exc:
+            words = str(exc).splitlines()[0]
+            if what not in self._problems:
+                log.error("metrics cannot be %s: %s", what, words)
+            self._problems[what] = f"metrics cannot be {what}: {words}"
         else:
-            self.problem = None
+            self._problems.pop(what, None)
