@@ -106,6 +106,7 @@ class Notifier:
         """Tell through `channels` what `database` holds for them."""
         self._database = database
         self._clock = clock
+        self._names = [channel.name for channel in channels]
         self._stop = threading.Event()
         self._unmarked: set[int] = set()  # sent, and the outbox could not be told: not to be sent again
         self._threads = [
@@ -126,10 +127,11 @@ class Notifier:
             thread.join(max(0, deadline - time.monotonic()))
 
     def waiting(self) -> int:
-        """Return how many messages have not been sent."""
+        """Return how many messages have not been sent, of those for a channel that there still is."""
+        query = sa.select(sa.func.count()).select_from(outbox)
+        unsent = query.where(outbox.c.sent_at.is_(None), outbox.c.channel.in_(self._names))
         with self._database.connect() as db:
-            query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.sent_at.is_(None))
-            return int(db.execute(query).scalar_one())
+            return int(db.execute(unsent).scalar_one())
 
     def _run(self, channel: Channel) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
