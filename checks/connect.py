@@ -42,9 +42,10 @@ async def connect(phases: Phases, host: str, port: int, ip_version: IpVersion | 
 
 
 async def _addresses(phases: Phases, host: str, port: int, ip_version: IpVersion | None) -> list[Address]:
-    metric = None if literal(host) else "dns_seconds"
     try:
-        async with phases.phase(metric, f"no answer from this node's resolver for {host}"):
+        if known := literal(host, port, ip_version):
+            return known
+        async with phases.phase("dns_seconds", f"no answer from this node's resolver for {host}"):
             return await resolve(host, port, ip_version)
     except UnresolvedError as exc:
         phases.fail(str(exc))
