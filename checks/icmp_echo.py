@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
-from checks.address import UnresolvedError, resolve, split_host
+from checks.address import UnresolvedError, literal, resolve, split_host
 from checks.check import CheckError, Unreachable
 from checks.icmp_socket import COOKIE_BYTES, EchoSocket
 
@@ -67,8 +67,10 @@ class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         host = split_host(target)
         ends_at = time.perf_counter() + self.timeout_seconds - _SPARE_SECONDS / 2
         try:
-            async with asyncio.timeout(ends_at - time.perf_counter() - self.longest_seconds):
-                addresses = await resolve(host, 0, self.ip_version)
+            addresses = literal(host, 0, self.ip_version)
+            if not addresses:
+                async with asyncio.timeout(ends_at - time.perf_counter() - self.longest_seconds):
+                    addresses = await resolve(host, 0, self.ip_version)
         except UnresolvedError as exc:
             raise CheckError(f"no packet was sent: {exc}") from None
         except TimeoutError:
@@ -101,7 +103,7 @@ class Train:
         self._sent_at: dict[int, float] = {}
         self._round_trips: dict[int, float] = {}
         self._pending: set[int] = set()
-        self._settled = asyncio.Event()
+        self._settled: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
         """Send every packet in its time, then wait for the rest, but for none longer than its own timeout."""
@@ -131,7 +133,6 @@ class Train:
             self._send(sequence)
 
     def _send(self, sequence: int) -> None:
-        self._settled.clear()
         self._pending.add(sequence)
         try:
             self._sent_at[sequence] = self._echo.send(sequence)
@@ -159,6 +160,8 @@ class Train:
                 if round_trip <= self._plan.packet_timeout_seconds:
                     self._round_trips[answer.sequence] = round_trip
                 self._settle(answer.sequence)
+            if not self._pending:
+                return  # do not ask the kernel once more, for nothing
 
     def _refuse(self, sequence: int, words: str) -> None:
         self.refusal = words
@@ -167,16 +170,24 @@ class Train:
     def _settle(self, sequence: int) -> None:
         self._pending.discard(sequence)
         if not self._pending:
-            self._settled.set()
+            self._end_wait()
 
     async def _wait_until(self, instant: float) -> None:
         if not self._pending:
             return
+        loop = asyncio.get_running_loop()
+        self._settled = loop.create_future()
+        timer = loop.call_later(max(0.0, instant - time.perf_counter()), self._end_wait)
         try:
-            async with asyncio.timeout(max(0.0, instant - time.perf_counter())):
-                await self._settled.wait()
-        except TimeoutError:
+            await self._settled
+        finally:
+            timer.cancel()
+        if self._pending:
             self._take_in()  # what came in time but was not read yet, because this process was busy
+
+    def _end_wait(self) -> None:
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
 
 def _said_here(exc: OSError) -> str:
