@@ -9,6 +9,7 @@ itself; text values are quoted, and in them a quote and a backslash are escaped 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass, field
@@ -252,6 +253,7 @@ def _in_range(name: str, value: int, allowed: range) -> int:
     return number
 
 
+@functools.lru_cache(maxsize=4096)  # the same names come again with every result
 def _escape(text: str, special: str, what: str) -> str:
     if not text:
         raise ValueError(f"a {what} is empty")
