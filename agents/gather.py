@@ -21,7 +21,6 @@ class Gather:
         self._results: list[Result] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flush_at = 0.0
-        self._writes: set[asyncio.Task[None]] = set()
 
     def add(self, result: Result) -> None:
         """Take a result. The first sets the time for all; one that comes near that time takes the others along.
@@ -41,7 +40,6 @@ class Gather:
         """Hand over what is there, and return when it is safe."""
         if self._results:
             self._flush()
-        await asyncio.gather(*self._writes)
         await self._sink.close()
 
     def _flush(self) -> None:
@@ -49,6 +47,4 @@ class Gather:
             self._timer.cancel()
             self._timer = None
         results, self._results = self._results, []
-        write = asyncio.get_running_loop().create_task(self._sink.write(results))
-        self._writes.add(write)
-        write.add_done_callback(self._writes.discard)
+        self._sink.write(results)

@@ -25,7 +25,7 @@ class Runner:
         self._site, self._node = config.file.site, config.file.node
         self._emit = emit
         self._in_error: set[tuple[str, str]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self._schedule = Schedule(
@@ -75,7 +75,7 @@ class Runner:
         if self._timer is not None:
             self._timer.cancel()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=within_seconds)
+            _, late = await asyncio.wait(self._tasks.values(), timeout=within_seconds)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -87,9 +87,7 @@ class Runner:
             self._timer.cancel()
         now = time.monotonic_ns()
         for job in self._schedule.take(now):
-            task = asyncio.create_task(self._measure(job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[job.key] = asyncio.create_task(self._measure(job))
         next_at = self._schedule.next_at()
         if next_at is not None:
             loop = asyncio.get_running_loop()
@@ -100,6 +98,7 @@ class Runner:
             result = await run(job.check, job.target, site=self._site, node=self._node)
         finally:
             self._schedule.done(job)
+            del self._tasks[job.key]  # here and not in a callback, which would turn the loop once more
         if result.error is not None and job in self._schedule:
             self._in_error.add(job.key)
         else:

@@ -25,7 +25,7 @@ MOST_WRITES = 1_000
 class Sink(Protocol):
     """Takes results and keeps them safe, or says why not by its own means: it does not raise."""
 
-    async def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Result]) -> None:
         """Take results, in their order; this does not wait for a disk or a line."""
         ...
 
@@ -48,7 +48,7 @@ class SpoolSink:
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
-    async def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Result]) -> None:
         """Take results; they are on the disk, synced, a moment later."""
         if self._queue.qsize() < MOST_WRITES:
             self._queue.put(partial(self._keep, results))
