@@ -38,7 +38,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     token_file: str
     ca_file: str | None = None
     timeout_seconds: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
-    flush_seconds: Annotated[float, Meta(ge=0.1, le=300)] = 1.0
+    flush_seconds: Annotated[float, Meta(ge=0.1, le=300)] = 2.0
 
 
 class SpoolLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,6 +178,7 @@ def bad_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # what DNS cannot hold is told now, not at every attempt to send
     except ValueError as exc:
         return f"{url!r} is not an address: {exc}"
     if "@" in parts.netloc:  # said without the address, which may hold a password

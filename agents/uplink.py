@@ -62,12 +62,13 @@ class Uplink:
     ) -> None:
         """Prepare for `collector`. `OSError` (`ssl.SSLError` is one) where its `ca_file` holds no certificate."""
         parts = urlsplit(collector.url)
-        self._path = parts.path.rstrip("/") + _WRITE
-        self._headers = {
-            "Authorization": f"Token {token.reveal()}",
-            "Content-Type": "text/plain; charset=utf-8",
-            "Nhip-Agent": agent,
-        }
+        self._head = (
+            f"POST {parts.path.rstrip('/')}{_WRITE} HTTP/1.1\r\n"
+            f"Host: {parts.netloc.encode('idna').decode()}\r\n"
+            f"Authorization: Token {token.reveal()}\r\n"
+            "Content-Type: text/plain; charset=utf-8\r\n"
+            f"Nhip-Agent: {agent}\r\n"
+        )
         self._clock = clock
         host, timeout = parts.hostname or "", collector.timeout_seconds
         self._connection: http.client.HTTPConnection
@@ -102,19 +103,21 @@ class Uplink:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _exchange(self, batch: Batch) -> Answer:
-        body, headers = batch.body, self._headers | {"Nhip-Sequence": str(batch.sequence)}
+        """Send head and body in one piece: one packet on the line where `http.client` makes two, and half its cost."""
+        body, head = batch.body, f"{self._head}Nhip-Sequence: {batch.sequence}\r\n"
         if len(body) > _WORTH_PACKING_BYTES:
             packer = zlib.compressobj(level=6, wbits=_GZIP, memLevel=6)
             body = packer.compress(body) + packer.flush()
-            headers["Content-Encoding"] = "gzip"
+            head += "Content-Encoding: gzip\r\n"
         if self._connection.sock is None:
             self._connection.connect()
-        headers["Nhip-Sent-At"] = str(self._clock())
-        self._connection.request("POST", self._path, body, headers)
-        response = self._connection.getresponse()
-        text = response.read(_LONGEST_ANSWER_BYTES)
-        if not response.isclosed():  # more than we care to read: the connection is of no further use
-            self.close()
+        head += f"Content-Length: {len(body)}\r\nNhip-Sent-At: {self._clock()}\r\n\r\n"
+        self._connection.sock.sendall(head.encode() + body)
+        with contextlib.closing(http.client.HTTPResponse(self._connection.sock, method="POST")) as response:
+            response.begin()
+            text = response.read(_LONGEST_ANSWER_BYTES)
+            if response.will_close or not response.isclosed():  # more than we care to read: no further use
+                self.close()
         return _judge(response.status, text, response.headers.get("Retry-After"))
 
 

@@ -124,6 +124,7 @@ def test_a_malformed_file_is_one_clear_sentence(
         ("10.92.0.1:8443", "is not an address like https://10.92.0.1:8443"),
         ("ftp://10.92.0.1", "is not an address like https://10.92.0.1:8443"),
         ("https://", "is not an address like https://10.92.0.1:8443"),
+        ("https://a..b", "is not an address: "),
         ("https://a:99999", "is not an address: Port out of range 0-65535"),
         ("https://a:b@10.92.0.1", "must not hold a user or password: the token goes into token_file"),
         ("https://a/?token=x", "must end before its '?' or '#'"),
