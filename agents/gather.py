@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from agents.sink import Sink
     from checks.result import Result
 
+HURRY_SECONDS = 0.1
+"""A target that fails often fails for several checks at once: they share a write, and nobody waits noticeably."""
+
 
 class Gather:
-    """Collects results and hands them to a sink after at most `flush_seconds`."""
+    """Collects results and hands them to a sink after at most `flush_seconds`, and what tells of trouble at once."""
 
     def __init__(self, sink: Sink, flush_seconds: float) -> None:
         """Take the sink; `flush_seconds` may be changed at any time."""
@@ -25,15 +28,15 @@ class Gather:
     def add(self, result: Result) -> None:
         """Take a result. The first sets the time for all; one that comes near that time takes the others along.
 
-        So an agent with some checks a second need not wake up once more to flush.
+        So an agent with some checks a second need not wake up once more to flush. Trouble does not wait for company.
         """
         self._results.append(result)
-        loop = asyncio.get_running_loop()
-        if self._timer is None:
-            wait = self.flush_seconds * random.uniform(0.9, 1.0)  # noqa: S311  (sites must not flush in step)
-            self._flush_at = loop.time() + wait
-            self._timer = loop.call_at(self._flush_at, self._flush)
-        elif loop.time() > self._flush_at - self.flush_seconds / 5:
+        now = asyncio.get_running_loop().time()
+        if result.reason is not None or result.error is not None:
+            self._flush_by(now + min(HURRY_SECONDS, self.flush_seconds))
+        elif self._timer is None:
+            self._flush_by(now + self.flush_seconds * random.uniform(0.9, 1.0))  # noqa: S311  (sites must not flush in step)
+        elif now > self._flush_at - self.flush_seconds / 5:
             self._flush()
 
     async def close(self) -> None:
@@ -41,6 +44,14 @@ class Gather:
         if self._results:
             self._flush()
         await self._sink.close()
+
+    def _flush_by(self, at: float) -> None:
+        if self._timer is not None:
+            if self._flush_at <= at:
+                return
+            self._timer.cancel()
+        self._flush_at = at
+        self._timer = asyncio.get_running_loop().call_at(at, self._flush)
 
     def _flush(self) -> None:
         if self._timer is not None:

@@ -21,6 +21,7 @@ create table if not exists state (
 );
 """
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+# Full, not normal: a power cut must not bring a sequence number back, for the collector would think it a duplicate.
 _KEPT = {"journal_mode": "wal", "synchronous": "full", "auto_vacuum": "incremental"}
 # A small log and cache: an agent's memory is a feature, and what lies in the log can be rewritten on a full disk.
 _TUNED = {"wal_autocheckpoint": 128, "journal_size_limit": 1_048_576, "cache_size": -256}
