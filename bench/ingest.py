@@ -13,8 +13,12 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 from bench.common import Server, collector, free_port, machine, table
+
+Settled = Callable[[], None]
+"""Waits until a server has nothing left to do with what it was sent, as far as it tells."""
 
 SITES, TARGETS, BATCH = 3_321, 20, 1_000
 
@@ -72,13 +76,15 @@ def send(port: int, path: str, token: str, bodies: list[bytes], senders: int = 4
         raise SystemExit(f"a write was refused: {failed[0]}")
 
 
-def measure(server: Server, path: str, token: str, bodies: list[bytes], warm: int, settled: object) -> dict[str, float]:
+def measure(
+    server: Server, path: str, token: str, bodies: list[bytes], warm: int, settled: Settled
+) -> dict[str, float]:
     """Return points a wall second and a CPU second for all but the first `warm` bodies, stored and all."""
     send(server.port, path, token, bodies[:warm])
-    settled()  # type: ignore[operator]
+    settled()
     cpu, began = server.cpu_seconds(), time.monotonic()
     send(server.port, path, token, bodies[warm:])
-    settled()  # type: ignore[operator]
+    settled()
     points = (len(bodies) - warm) * BATCH
     wall = time.monotonic() - began
     return {"wall": points / wall, "cpu": points / (server.cpu_seconds() - cpu), "rss": server.resident_mb()}

@@ -71,9 +71,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=6)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nhip-picture-") as folder:
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         serve = [sys.executable, "-m", "http.server", str(WEB_PORT), "--bind", "127.0.0.1", "-d", folder]
-        web = subprocess.Popen(serve, **quiet)  # type: ignore[call-overload]
+        web = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = free_port()
         up = None
         try:
@@ -81,7 +80,7 @@ def main() -> None:
             if web.poll() is not None:
                 raise SystemExit(f"port {WEB_PORT} is taken: the picture wants a web server of its own there")
             command = [sys.executable, "-m", "nhip", "up", "--listen", f"127.0.0.1:{port}", "--data", f"{folder}/data"]
-            up = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
+            up = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait_for(port)
             time.sleep(options.minutes * 60)
             web.terminate()

@@ -271,5 +271,8 @@ def test_a_malformed_message_is_refused_in_words(data: bytes, words: str) -> Non
 def test_random_bytes_end_in_a_message_or_in_words(noise: bytes, type_: int) -> None:
     head = bytes.fromhex("0001 8180 0001 0003 0000 0000") + b"\x01a\x00" + type_.to_bytes(2, "big") + b"\x00\x01"
     for data in (noise, head + noise, head + b"\xc0\x0c" + type_.to_bytes(2, "big") + b"\0\1\0\0\0\0" + noise):
+        message = None
         with contextlib.suppress(WireError):
-            decode(data, 1, encode_name("a"), type_)
+            message = decode(data, 1, encode_name("a"), type_)
+        # What is taken for an answer is one of the asked type; what answers another question is nothing.
+        assert message is None or all(answer.type == type_ for answer in message.answers)

@@ -194,7 +194,7 @@ def test_over_tls_an_agent_trusts_only_the_authority_it_was_given(
         try:
             if level == "absent":
                 until(lambda: b"certificate" in (tmp_path / "output").read_bytes(), what="a word about the certificate")
-            until(lambda level=level: site.level() == level, what=f"a site that is {level}")
+            assert until(lambda level=level: site.level() == level, what=f"a site that is {level}")
         finally:
             site.agent.end()
 
