@@ -30,6 +30,7 @@ class Check(Protocol):
     * `metrics`: every metric it can return, with its meaning and unit in words;
     * `unreachable`: the metrics that state "no answer", for example `{"loss_ratio": 1.0}`;
     * `default_target` (optional): what `nhip check run` looks at when no target is given;
+    * `child_process` (optional): True where `run` measures in a process of its own, because the libraries are large;
     * `timeout_seconds` (a parameter that every check has): the deadline that `run` enforces.
     """
 

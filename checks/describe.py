@@ -75,12 +75,13 @@ def as_text() -> str:
 
 
 def as_markdown() -> str:
-    """Return every check as the sections of `docs/checks.md`."""
-    return "\n\n".join(_section(name, check) for name, check in _checks())
+    """Return every check as a section, the same that stands on its page in `docs/checks/`."""
+    return "\n\n".join(f"## {name}\n\n{section(check)}" for name, check in _checks())
 
 
-def _section(name: str, check: type[Check]) -> str:
-    lines = [f"## {name}", "", f"{_sentence(check.summary)}.", f"Target: {check.target_help}.", ""]
+def section(check: type[Check]) -> str:
+    """Return what a check takes and gives, as Markdown."""
+    lines = [f"{_sentence(check.summary)}.", f"Target: {check.target_help}.", ""]
     lines += ["| parameter | what it may be | default | meaning |", "|---|---|---|---|"]
     for each in parameters(check):
         default = _default(each).removeprefix(", default ").removeprefix(", ") or "–"

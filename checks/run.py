@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from checks.check import CheckError, Unreachable
+from checks.child import measure_in_child
 from checks.result import Result
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ async def run(
     reason = error = None
     try:
         async with asyncio.timeout(check.timeout_seconds) as deadline:
-            metrics = await check.measure(target)
+            if getattr(check, "child_process", False):
+                metrics = await measure_in_child(check, target)
+            else:
+                metrics = await check.measure(target)
     except Unreachable as exc:
         metrics, reason = {**check.unreachable, **exc.metrics}, exc.reason
     except CheckError as exc:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks import registry
-from checks.describe import as_markdown, parameters, unit
+from checks.describe import parameters, section, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +21,22 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_manual_holds_every_parameter_metric_unit_and_meaning() -> None:
-    page = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
-    for section in as_markdown().split("\n\n## "):
-        assert section in page, "out of date: nhip check list --format markdown prints what belongs there"
+MANUAL = ROOT / "docs/checks"
 
 
-def test_the_manual_has_no_check_that_does_not_exist() -> None:
-    page = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## (\S+)", page, re.MULTILINE) == list(registry.CHECKS)
+@pytest.mark.parametrize("name", sorted(registry.CHECKS))
+def test_a_page_of_the_manual_holds_every_parameter_metric_unit_and_meaning(name: str) -> None:
+    page = (MANUAL / f"{name}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# {name}\n")
+    assert section(registry.load(name)) in page, (
+        "out of date: nhip check list --format markdown prints what belongs there"
+    )
+
+
+def test_the_manual_has_a_page_for_each_check_and_names_it() -> None:
+    assert {page.stem for page in MANUAL.glob("*.md")} == {"README", *registry.CHECKS}
+    contents = (MANUAL / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[(\S+)\]\(\1\.md\)", contents, re.MULTILINE) == list(registry.CHECKS)
 
 
 @pytest.mark.parametrize("name", sorted(registry.CHECKS))
