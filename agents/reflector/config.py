@@ -40,7 +40,7 @@ class ReflectorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     site: Name = "data-centre"
     node: Name = "reflector"
-    listen: Annotated[list[str], Meta(min_length=1)] = [DEFAULT_LISTEN]
+    listen: Annotated[list[str], Meta(min_length=1)] = msgspec.field(default_factory=lambda: [DEFAULT_LISTEN])
     authenticated: bool = False
     senders: list[Sender] = []
     limits: Limits = Limits()

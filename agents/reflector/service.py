@@ -144,9 +144,8 @@ class Service:
                 problem = "cannot change while the reflector runs: restart it"
                 raise ConfigError([(f"$.{field}", problem)], str(self._path))
         if (before.collector is None) != (now.collector is None):
-            raise ConfigError(
-                [("$.collector", "cannot come or go while the reflector runs: restart it")], str(self._path)
-            )
+            problem = "cannot come or go while the reflector runs: restart it"
+            raise ConfigError([("$.collector", problem)], str(self._path))
         self._config = config
         self.stamp.keys = config.keys
         if self._outbound is not None and now.collector is not None:
