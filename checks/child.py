@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from checks.check import CheckError, Unreachable
+from checks.phases import spent_seconds
 
 if TYPE_CHECKING:
     from checks.check import Check
@@ -25,11 +27,12 @@ _STDERR_TAIL = 300
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child is asked: a check by its name, its parameters, and the target."""
+    """What the child is asked, and when, on the monotonic clock that all processes of a machine share."""
 
     check: str
     parameters: dict[str, object]
     target: str
+    asked_at: float
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,7 +48,8 @@ async def measure_in_child(check: Check, target: str) -> dict[str, float]:
 
     Cancelling kills the child. A child that dies is a `CheckError` with the last words it said.
     """
-    request = Request(check=check.name, parameters=msgspec.to_builtins(check), target=target)
+    parameters = msgspec.to_builtins(check)
+    request = Request(check=check.name, parameters=parameters, target=target, asked_at=time.monotonic())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "checks.child"),
         cwd=_ROOT,
@@ -78,6 +82,7 @@ async def _answer(request: Request) -> Reply:
     from checks import registry  # noqa: PLC0415  (only the child needs it; the parent comes here by way of it)
 
     check = registry.make(request.check, request.parameters)
+    spent_seconds.set(time.monotonic() - request.asked_at)
     try:
         return Reply(metrics=await check.measure(request.target))
     except Unreachable as exc:
