@@ -20,6 +20,7 @@ CHECKS: dict[str, str] = {
     "host_health": "checks.host_health:HostHealth",
     "unit_state": "checks.unit_state:UnitState",
     "tls_certificate": "checks.tls_certificate:TlsCertificate",
+    "timestamp_authority": "checks.timestamp_authority:TimestampAuthority",
 }
 
 
