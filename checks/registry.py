@@ -21,6 +21,7 @@ CHECKS: dict[str, str] = {
     "unit_state": "checks.unit_state:UnitState",
     "tls_certificate": "checks.tls_certificate:TlsCertificate",
     "timestamp_authority": "checks.timestamp_authority:TimestampAuthority",
+    "ntp_offset": "checks.ntp_offset:NtpOffset",
 }
 
 
