@@ -30,7 +30,12 @@ class DialogueError(Exception):
 
 
 class Dialogue(Protocol):
-    """The steps that SMTP and IMAP share. Each raises `DialogueError`, or `LineError` when no line comes."""
+    """The steps that SMTP and IMAP share. Each raises `DialogueError`, or `LineError` when no line comes.
+
+    `lines` may be replaced by others once the dialogue goes on over TLS.
+    """
+
+    lines: Lines
 
     async def greet(self) -> None:
         """Read the server's greeting."""
@@ -93,7 +98,7 @@ class Smtp:
 
     def __init__(self, lines: Lines) -> None:
         """Talk by `lines`."""
-        self._lines = lines
+        self.lines = lines
 
     async def greet(self) -> None:
         """Read the greeting, which must be 220."""
@@ -110,12 +115,12 @@ class Smtp:
     async def start_tls(self) -> None:
         """Ask for TLS (RFC 3207)."""
         await self._command("STARTTLS", "STARTTLS is answered", _SERVICE_READY)
-        _no_more(self._lines)
+        _no_more(self.lines)
 
     async def login(self, user: str, password: str) -> None:
         """Log in (RFC 4954)."""
         await self._command("AUTH PLAIN", "AUTH PLAIN is answered", _START)
-        await self._command(_plain(user, password), "the login is refused:", _AUTHENTICATED)
+        await self._command(sasl_plain(user, password), "the login is refused:", _AUTHENTICATED)
 
     async def verify_recipient(self, recipient: str) -> None:
         """Ask whether mail to `recipient` would be taken, and take the question back: nothing is ever sent."""
@@ -125,11 +130,11 @@ class Smtp:
 
     async def leave(self) -> None:
         """Say QUIT and read the answer, whatever it is."""
-        await self._lines.send("QUIT")
+        await self.lines.send("QUIT")
         await self._reply()
 
     async def _command(self, line: str, words: str, *wanted: int) -> Sequence[str]:
-        await self._lines.send(line)
+        await self.lines.send(line)
         return await self._expect(words, *wanted)
 
     async def _expect(self, words: str, *wanted: int) -> Sequence[str]:
@@ -141,7 +146,7 @@ class Smtp:
     async def _reply(self) -> tuple[int, list[str]]:
         texts = []
         for _ in range(_MOST_LINES):
-            line = SmtpLine.parse(await self._lines.line())
+            line = SmtpLine.parse(await self.lines.line())
             texts.append(line.text)
             if line.last:
                 return line.code, texts
@@ -153,11 +158,12 @@ class Imap:
 
     def __init__(self, lines: Lines) -> None:
         """Talk by `lines`."""
-        self._lines, self._count = lines, 0
+        self.lines = lines
+        self._count = 0
 
     async def greet(self) -> None:
         """Read the greeting, which must be `* OK` or `* PREAUTH`."""
-        line = ImapLine.parse(await self._lines.line())
+        line = ImapLine.parse(await self.lines.line())
         if line.tag != "*" or line.word not in ("OK", "PREAUTH"):
             raise DialogueError(f"the greeting is {_said(line)}, expected OK")
 
@@ -172,11 +178,11 @@ class Imap:
     async def start_tls(self) -> None:
         """Ask for TLS (RFC 9051, 6.2.1)."""
         await self._command("STARTTLS", "STARTTLS is answered")
-        _no_more(self._lines)
+        _no_more(self.lines)
 
     async def login(self, user: str, password: str) -> None:
         """Log in (RFC 9051, 6.2.2)."""
-        await self._command("AUTHENTICATE PLAIN", "the login is refused:", _plain(user, password))
+        await self._command("AUTHENTICATE PLAIN", "the login is refused:", sasl_plain(user, password))
 
     async def leave(self) -> None:
         """Say LOGOUT and read the answer, whatever it is."""
@@ -186,22 +192,23 @@ class Imap:
         """Send a command, its second half once the server asks for it, and return the untagged responses."""
         self._count += 1
         tag = f"n{self._count}"
-        await self._lines.send(f"{tag} {command}")
+        await self.lines.send(f"{tag} {command}")
         untagged: list[ImapLine] = []
         for _ in range(_MOST_LINES):
-            line = ImapLine.parse(await self._lines.line())
+            line = ImapLine.parse(await self.lines.line())
             if line.tag == tag and line.word == "OK":
                 return untagged
             if line.tag == tag or (line.word == "BYE" and command != "LOGOUT"):
                 raise DialogueError(f"{words} {_said(line)}, expected OK")
             if line.tag == "+":
-                await self._lines.send(continuation)
+                await self.lines.send(continuation)
                 continuation = "*"  # asked once more, SASL is cancelled
             untagged.append(line)
         raise DialogueError(f"{command} is answered by more than {_MOST_LINES} lines")
 
 
-def _plain(user: str, password: str) -> str:
+def sasl_plain(user: str, password: str) -> str:
+    """Return both as SASL PLAIN sends them (RFC 4616): readable to everybody, so over TLS alone."""
     return base64.b64encode(f"\0{user}\0{password}".encode()).decode()
 
 

@@ -22,6 +22,7 @@ CHECKS: dict[str, str] = {
     "tls_certificate": "checks.tls_certificate:TlsCertificate",
     "timestamp_authority": "checks.timestamp_authority:TimestampAuthority",
     "ntp_offset": "checks.ntp_offset:NtpOffset",
+    "mail": "checks.mail:Mail",
 }
 
 
