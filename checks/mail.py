@@ -9,12 +9,13 @@ import ssl
 import time
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from checks.address import split_host_default_port
-from checks.check import Unreachable
+from checks.check import CheckError, Unreachable
 from checks.connect import connect, words
 from checks.lines import LineError, Lines
 from checks.mail_wire import DialogueError, Imap, Smtp, sasl_plain
@@ -60,7 +61,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Literal["required", "if_offered", "never"], msgspec.Meta(description="TLS for smtp, submission and imap")
     ] = "required"
     user: Annotated[str | None, msgspec.Meta(description="log in as this user, over TLS alone")] = None
-    password_file: Annotated[str | None, msgspec.Meta(description="file whose first line is the password")] = None
+    password_file: Annotated[str | None, msgspec.Meta(description="file that holds the password alone")] = None
     recipient: Annotated[str | None, msgspec.Meta(description="SMTP: ask whether mail for it would be taken")] = None
     expected_capabilities: Annotated[tuple[str, ...], msgspec.Meta(description="what must be offered: SIZE, IDLE")] = ()
     server_name: Annotated[str | None, msgspec.Meta(description="name for TLS if the target is an IP")] = None
@@ -94,7 +95,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     async def measure(self, target: str) -> dict[str, float]:
         """Visit the server at `target`; `Unreachable` says at which step it went wrong, and what the server said."""
         host, port = split_host_default_port(target, _PORTS[self.protocol])
-        password = read_secret("password_file", self.password_file) if self.password_file else ""
+        password = _password(self.password_file)
         phases = Phases(self.timeout_seconds)
         sock = await connect(phases, host, port, self.ip_version)
         with contextlib.ExitStack() as stack:
@@ -184,6 +185,15 @@ class Visit:
     host: str
     port: int
     stack: contextlib.ExitStack
+
+
+def _password(path: str | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return read_secret(Path(path), "password", one_word=False).reveal()
+    except ValueError as exc:
+        raise CheckError(f"password_file {exc}") from None
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import math
 import os
 import socket
-import struct
 import time
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -19,6 +18,7 @@ from checks.check import CheckError
 from checks.connect import words
 from checks.ntp_wire import Sample, WireError, decode, encode_request, timestamp
 from checks.phases import Phases
+from checks.timestamps import received_at, switch_on_receive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PORT = 123
 _LONGEST_DATAGRAM = 65_535
-_TIMESTAMPNS = 35  # SO_TIMESTAMPNS, for which Python has no name: the kernel's own instant of arrival
+_ANCILLARY_BYTES = 256
 _UNSYNCHRONISED_LEAP, _UNSYNCHRONISED_STRATUM = 3, 16
 
 
@@ -186,7 +186,7 @@ def _open(phases: Phases, address: Address) -> socket.socket:
         raise CheckError(f"cannot open a socket: {exc.strerror}") from None
     try:
         sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
-        sock.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+        switch_on_receive(sock)
         sock.connect(address[1])
     except OSError as exc:
         sock.close()
@@ -198,12 +198,8 @@ async def _receive(sock: socket.socket) -> tuple[bytes, int]:
     """Return the next datagram, and when the kernel got it: a busy event loop must not look like a slow clock."""
     while True:
         with contextlib.suppress(BlockingIOError):
-            data, extra, _, _ = sock.recvmsg(_LONGEST_DATAGRAM, 64)
-            for level, kind, value in extra:
-                if (level, kind) == (socket.SOL_SOCKET, _TIMESTAMPNS):
-                    seconds, nanoseconds = struct.unpack("=qq", value)
-                    return data, timestamp(seconds * 1_000_000_000 + nanoseconds)
-            return data, timestamp(time.time_ns())
+            data, ancillary, _, _ = sock.recvmsg(_LONGEST_DATAGRAM, _ANCILLARY_BYTES)
+            return data, timestamp(received_at(ancillary) or time.time_ns())
         await _readable(sock)
 
 

@@ -74,8 +74,9 @@ def mailers(ca: trustme.CA) -> Iterator[Mailers]:
         cert = ca.issue_cert("localhost", not_before=now - timedelta(days=1), not_after=now + timedelta(days=30))
         cert.private_key_and_cert_chain_pem.write_to_path(home / "good.pem")
         ca.cert_pem.write_to_path(found.ca_file)
-        Path(found.password_file).write_text(PASSWORD + "\n", encoding="utf-8")
-        Path(found.wrong_password_file).write_text("guess\n", encoding="utf-8")
+        for file, secret in ((found.password_file, PASSWORD), (found.wrong_password_file, "guess")):
+            Path(file).write_text(secret + "\n", encoding="utf-8")
+            Path(file).chmod(0o600)
         with _opensmtpd(home, found), _dovecot(home, found):
             yield found
 
@@ -334,7 +335,7 @@ async def test_a_password_that_the_server_sends_back_is_not_repeated(
 
     async with serve(echo, ssl=context) as port:
         result = await visit(port, protocol="smtps", **mailers.login)
-    assert result.reason == "the login is refused: 535 I do not know (secret) (secret), expected 235"
+    assert result.reason == "the login is refused: 535 I do not know <secret> <secret>, expected 235"
 
 
 async def test_a_password_is_never_sent_without_tls(serve: Any, mailers: Mailers) -> None:
@@ -356,9 +357,14 @@ async def test_a_password_is_never_sent_without_tls(serve: Any, mailers: Mailers
 async def test_files_and_targets_that_cannot_be_used_are_our_errors(tmp_path: Path) -> None:
     missing = await visit(9, user="van", password_file=str(tmp_path / "none"))
     assert missing.error == f"password_file {tmp_path}/none cannot be read: No such file or directory"
-    (tmp_path / "empty").write_text("\nlater", encoding="ascii")
-    empty = await visit(9, user="van", password_file=str(tmp_path / "empty"))
-    assert empty.error == f"password_file {tmp_path}/empty holds no secret in its first line"
+    (tmp_path / "two").write_text("one\ntwo", encoding="ascii")
+    (tmp_path / "two").chmod(0o600)
+    two = await visit(9, user="van", password_file=str(tmp_path / "two"))
+    assert two.error == f"password_file {tmp_path}/two must hold one password on one line and nothing else"
+    (tmp_path / "two").chmod(0o644)
+    two = await visit(9, user="van", password_file=str(tmp_path / "two"))
+    assert two.error is not None
+    assert "is open to every user of this machine (mode 0644)" in two.error
     nothing = await run(Mail(), "", site="s", node="n")
     assert nothing.error == "target '' is not a host; write a name or an address, without port or path"
 
