@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from checks.check import CheckError, Unreachable
+from checks.check import CheckError, Remark, Unreachable
 from checks.phases import spent_seconds
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What it found: metrics; `reason` where the target did not answer; `error` where the child could not measure."""
+    """What it found: metrics, and the words of what the check raised: `Unreachable`, `Remark` or `CheckError`."""
 
     metrics: dict[str, float] = {}
     reason: str | None = None
+    remark: str | None = None
     error: str | None = None
 
 
@@ -75,6 +76,8 @@ async def measure_in_child(check: Check, target: str) -> dict[str, float]:
         raise CheckError(reply.error)
     if reply.reason is not None:
         raise Unreachable(reply.reason, reply.metrics)
+    if reply.remark is not None:
+        raise Remark(reply.remark, reply.metrics)
     return reply.metrics
 
 
@@ -87,6 +90,8 @@ async def _answer(request: Request) -> Reply:
         return Reply(metrics=await check.measure(request.target))
     except Unreachable as exc:
         return Reply(metrics={**check.unreachable, **exc.metrics}, reason=exc.reason)
+    except Remark as exc:
+        return Reply(metrics=exc.metrics, remark=exc.words)
     except CheckError as exc:
         return Reply(error=str(exc))
     except ImportError as exc:

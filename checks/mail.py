@@ -9,18 +9,17 @@ import ssl
 import time
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
 from checks.address import split_host_default_port
-from checks.check import CheckError, Unreachable
+from checks.check import Unreachable
 from checks.connect import connect, words
 from checks.lines import LineError, Lines
 from checks.mail_wire import DialogueError, Imap, Smtp, sasl_plain
 from checks.phases import Phases
-from checks.secret import hide, read_secret
+from checks.secret import hide, read_password
 from checks.tls import expiry_days, tls_context, tls_words
 from checks.tls_handshake import Handshake
 
@@ -95,7 +94,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     async def measure(self, target: str) -> dict[str, float]:
         """Visit the server at `target`; `Unreachable` says at which step it went wrong, and what the server said."""
         host, port = split_host_default_port(target, _PORTS[self.protocol])
-        password = _password(self.password_file)
+        password = read_password(self.password_file)
         phases = Phases(self.timeout_seconds)
         sock = await connect(phases, host, port, self.ip_version)
         with contextlib.ExitStack() as stack:
@@ -185,15 +184,6 @@ class Visit:
     host: str
     port: int
     stack: contextlib.ExitStack
-
-
-def _password(path: str | None) -> str:
-    if path is None:
-        return ""
-    try:
-        return read_secret(Path(path), "password", one_word=False).reveal()
-    except ValueError as exc:
-        raise CheckError(f"password_file {exc}") from None
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

@@ -23,6 +23,7 @@ CHECKS: dict[str, str] = {
     "timestamp_authority": "checks.timestamp_authority:TimestampAuthority",
     "ntp_offset": "checks.ntp_offset:NtpOffset",
     "mail": "checks.mail:Mail",
+    "power": "checks.power:Power",
 }
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from checks.check import CheckError
 
 _SHORTEST_KEY_BYTES = 16
 
@@ -50,6 +49,19 @@ def read_secret(path: Path, holds: str, more: str = "", *, ascii_only: bool = Fa
     if (one_word and len(text.split()) != 1) or not text.isprintable():
         raise ValueError(f"{path} must hold one {holds} on one line and nothing else")
     return Secret(text)
+
+
+def read_password(path: str | None) -> str:
+    """Return what the parameter `password_file` of a check holds; nothing where there is none.
+
+    `CheckError` says what is wrong with the file.
+    """
+    if path is None:
+        return ""
+    try:
+        return read_secret(Path(path), "password", one_word=False).reveal()
+    except ValueError as exc:
+        raise CheckError(f"password_file {exc}") from None
 
 
 def hide(text: str, *secrets: str) -> str:

@@ -138,6 +138,9 @@ def _dovecot(home: Path, ports: Mailers) -> contextlib.AbstractContextManager[No
         }}
         service anvil {{
           chroot =
+          unix_listener anvil-auth-penalty {{
+            mode = 0
+          }}
         }}
         service imap-login {{
           chroot =
