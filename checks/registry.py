@@ -24,6 +24,7 @@ CHECKS: dict[str, str] = {
     "ntp_offset": "checks.ntp_offset:NtpOffset",
     "mail": "checks.mail:Mail",
     "power": "checks.power:Power",
+    "nagios_plugin": "checks.nagios_plugin:NagiosPlugin",
 }
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 ROOT = Path(__file__).parents[2]
+
+settings.register_profile("unhurried", deadline=None)  # what a busy machine takes its time for is no defect
+settings.load_profile("unhurried")
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
