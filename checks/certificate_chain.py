@@ -9,17 +9,27 @@ import ipaddress
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from checks.lines import shown
+
+UNREADABLE = (
+    *(ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What `cryptography` raises, as fuzzing showed, for bytes that are almost a certificate."""
 
 _DAY = timedelta(days=1)
 _MANY_NAMES = 3
 
 
 def load(der: bytes) -> x509.Certificate:
-    """Read a certificate. `ValueError` when it is none."""
-    certificate = x509.load_der_x509_certificate(der)
-    names(certificate)  # its extensions are only read when they are asked for
+    """Read a certificate. `ValueError` when it is none, or holds what cannot be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        names(certificate), owner(certificate)  # extensions and names are only read when they are asked for
+    except UNREADABLE as exc:
+        raise ValueError(shown(str(exc))) from None
     return certificate
 
 

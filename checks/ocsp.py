@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+
+from checks.certificate_chain import UNREADABLE
+from checks.lines import shown
 
 _CLOCK_SKEW = timedelta(minutes=5)
 _STATUS_WORDS = {
@@ -78,8 +81,8 @@ def read(der: bytes, asked: ocsp.OCSPRequest, issuer: x509.Certificate, now: dat
         _check_signature(response, issuer, now)
         _check_nonce(response, asked)
         return _judge(_single(response, asked), now)
-    except (ValueError, UnsupportedAlgorithm) as exc:
-        raise OcspError(f"its answer is not an OCSP response that can be read: {exc}") from None
+    except UNREADABLE as exc:
+        raise OcspError(f"its answer is not an OCSP response that can be read: {shown(str(exc))}") from None
 
 
 def _judge(single: ocsp.OCSPSingleResponse, now: datetime) -> Status:

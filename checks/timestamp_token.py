@@ -15,7 +15,7 @@ import rfc3161_client
 from cryptography import x509
 
 from checks.certificate import element
-from checks.certificate_chain import days_left
+from checks.certificate_chain import UNREADABLE, days_left
 from checks.check import CheckError
 from checks.lines import shown
 
@@ -81,7 +81,7 @@ class Question:
             if roots:
                 self._verify(response, roots)
             return _token(response)
-        except ValueError as exc:
+        except UNREADABLE as exc:
             raise TokenError(f"the answer is not a time-stamp response: {shown(str(exc))}") from None
 
     def _compare(self, info: rfc3161_client.TimeStampTokenInfo) -> None:
@@ -120,8 +120,8 @@ def _token(response: rfc3161_client.TimeStampResponse) -> Token:
 
 
 def _signer_days_left(response: rfc3161_client.TimeStampResponse) -> float | None:
-    signers = {(each.issuer, each.serial_number) for each in response.signed_data.signer_infos}
-    with contextlib.suppress(ValueError):  # what only the date would be read from must not spoil a good token
+    with contextlib.suppress(*UNREADABLE):  # what only a date would be read from must not spoil a good token
+        signers = {(each.issuer, each.serial_number) for each in response.signed_data.signer_infos}
         for certificate in map(x509.load_der_x509_certificate, response.signed_data.certificates):
             if (certificate.issuer, certificate.serial_number) in signers:
                 return days_left(certificate)

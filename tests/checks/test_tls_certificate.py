@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from checks import certificate_chain as chains
 from checks import registry
-from checks.ocsp import OcspError, encode, read, request
+from checks.ocsp import OcspError, encode, read, request, responder_url
 from checks.run import run
 from checks.strict import ConfigError
 from checks.tls_certificate import TlsCertificate
@@ -470,3 +470,18 @@ def test_a_name_is_matched_label_by_label(offered: str, wanted: str, matches: bo
 def test_a_common_name_alone_is_no_name() -> None:
     assert not chains.matches(issue("portal.example").certificate, "portal.example")
     assert chains.whom_for(issue("portal.example").certificate) == "no host name at all"
+
+
+_DER = issue("server", hosts=("a.example", "10.0.0.1"), ocsp_url="http://ocsp.example/").certificate.public_bytes(
+    Encoding.DER
+)
+
+
+@given(st.integers(0, len(_DER) - 1), st.integers(0, 4), st.binary(max_size=4))
+def test_what_is_almost_a_certificate_is_read_or_refused(at: int, without: int, more: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        certificate = chains.load(_DER[:at] + more + _DER[at + without :])
+        assert chains.whom_for(certificate).isprintable()
+        assert chains.owner(certificate).isprintable()
+        assert isinstance(chains.matches(certificate, "a.example"), bool)
+        assert (responder_url(certificate) or "http").startswith("http")
