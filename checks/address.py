@@ -37,6 +37,13 @@ def split_host_port(target: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def split_host_default_port(target: str, default: int) -> tuple[str, int]:
+    """Split `host`, `host:port`, `[v6]:port` or a bare IPv6 address; without a port it is `default`."""
+    if (target.startswith("[") and not target.endswith("]")) or target.count(":") == 1:
+        return split_host_port(target)
+    return split_host(target), default
+
+
 def split_host(target: str) -> str:
     """Return a bare host, without the brackets of an IPv6 literal; `CheckError` for anything with a port or path."""
     host = target[1:-1] if target.startswith("[") and target.endswith("]") else target

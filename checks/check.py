@@ -1,4 +1,4 @@
-"""What every check is, and the two ways in which a measurement can end badly."""
+"""What every check is, and the ways in which a measurement can end with more than numbers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ class Unreachable(Exception):  # noqa: N818  (not a fault of ours: "unreachable"
         super().__init__(reason)
         self.reason = reason
         self.metrics = dict(metrics or {})
+
+
+class Remark(Exception):  # noqa: N818  (no error: the target answered)
+    """The target answered, all of `metrics` was measured, and `words` say what no number holds.
+
+    For a target that knows best itself how it is ("on battery, 20 minutes left"). The words go along for people; how
+    bad it is, the limits alone decide. Nothing is remarked when all is well.
+    """
+
+    def __init__(self, words: str, metrics: Mapping[str, float]) -> None:
+        """Take the words for a person, and everything that was measured."""
+        super().__init__(words)
+        self.words = words
+        self.metrics = dict(metrics)
 
 
 class Check(Protocol):
@@ -48,6 +62,7 @@ class Check(Protocol):
     async def measure(self, target: str) -> dict[str, float]:
         """Measure `target` once and return its metrics; absent means not measured.
 
-        Raises `Unreachable` when the target did not answer, `CheckError` when we could not ask.
+        Raises `Unreachable` when the target did not answer, `CheckError` when we could not ask, and `Remark` to send
+        words along with the metrics.
         """
         ...

@@ -69,7 +69,7 @@ FORMATS: dict[str, Callable[[Result, Sequence[Limit]], str]] = {
 
 
 def _complaints(result: Result, breaches: list[Breach]) -> list[str]:
-    said = result.error or result.reason
+    said = result.error or result.reason or result.remark
     return ([said] if said else []) + [breach.words for breach in breaches]
 
 

@@ -15,7 +15,7 @@ class Result:
 
     Three outcomes, never mixed:
 
-    * the target answered: `metrics` holds what was measured;
+    * the target answered: `metrics` holds what was measured, and `remark` what it says of itself, if anything;
     * the target did not: `metrics` says so in numbers (`loss_ratio` 1, `success` 0), what could not be measured is
       absent, and `reason` says in words what was seen ("connection refused");
     * *we* could not measure: `error` says why, and there are no metrics.
@@ -31,4 +31,5 @@ class Result:
     duration_seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
+    remark: str | None = None
     error: str | None = None

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from checks.check import CheckError, Unreachable
+from checks.check import CheckError, Remark, Unreachable
 from checks.child import measure_in_child
 from checks.result import Result
 
@@ -32,7 +32,7 @@ async def run(
     measured_at = clock()
     began = time.perf_counter()
     metrics: dict[str, float] = {}
-    reason = error = None
+    reason = remark = error = None
     try:
         async with asyncio.timeout(check.timeout_seconds) as deadline:
             if getattr(check, "child_process", False):
@@ -41,6 +41,8 @@ async def run(
                 metrics = await check.measure(target)
     except Unreachable as exc:
         metrics, reason = {**check.unreachable, **exc.metrics}, exc.reason
+    except Remark as exc:
+        metrics, remark = exc.metrics, exc.words
     except CheckError as exc:
         error = str(exc)
     except TimeoutError:
@@ -59,5 +61,6 @@ async def run(
         duration_seconds=time.perf_counter() - began,
         metrics=metrics,
         reason=reason,
+        remark=remark,
         error=error,
     )

@@ -15,10 +15,11 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 ROOT = Path(__file__).parents[2]
+
+settings.register_profile("unhurried", deadline=None)  # what a busy machine takes its time for is no defect
+settings.load_profile("unhurried")
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -71,6 +75,25 @@ def serve() -> Callable[..., contextlib.AbstractAsyncContextManager[int]]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     return start
+
+
+@contextlib.asynccontextmanager
+async def datagram_server(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[int]:
+    """Serve UDP on loopback: `answer` turns a query into datagrams."""
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            for each in answer(data):
+                self.transport.sendto(each, addr)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, ("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
 
 
 @dataclass(frozen=True)

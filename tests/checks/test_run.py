@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from checks.check import CheckError, Unreachable
+from checks.check import CheckError, Remark, Unreachable
+from checks.formats import as_nagios
+from checks.line_protocol import encode_result
 from checks.phases import Phases
 from checks.run import run
+from checks.verdict import State, judge_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -55,6 +58,18 @@ async def test_no_answer_is_a_measurement_with_its_reason_and_what_was_still_see
     result = await tell(refuse)
     assert result.metrics == {"success": 0.0, "dns_seconds": 0.1}
     assert (result.reason, result.error) == ("connection refused", None)
+
+
+async def test_what_a_target_says_of_itself_goes_along_with_the_metrics_and_decides_nothing() -> None:
+    async def remark() -> dict[str, float]:
+        raise Remark("on battery", {"success": 1.0})
+
+    result = await tell(remark)
+    assert (result.metrics, result.remark) == ({"success": 1.0}, "on battery")
+    assert (result.reason, result.error) == (None, None)
+    assert judge_once(result, []) == (State.OK, [])
+    assert as_nagios(result, []) == "STORY OK - t: on battery | success=1"
+    assert 'reason="on battery"' in encode_result(result)
 
 
 async def test_our_own_trouble_and_a_defect_are_errors_without_metrics() -> None:
