@@ -111,7 +111,7 @@ def say(metric: str, value: float) -> str:
         return f"{value * 100:.4g} %"
     if name.endswith("_seconds"):
         return f"{value * 1000:.4g} ms" if abs(value) < 1 else f"{value:.4g} s"
-    return f"{value:.6g}"
+    return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
 
 
 def load_limits(path: Path | None = None) -> list[Limit]:
