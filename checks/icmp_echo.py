@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import math
 import time
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -14,9 +12,13 @@ import msgspec
 from checks.address import UnresolvedError, literal, resolve, split_host
 from checks.check import CheckError, Unreachable
 from checks.icmp_socket import COOKIE_BYTES, EchoSocket
+from checks.packets import Packet, Packets, delay_figures
+from checks.timestamps import BOTH, SOURCE_HELP
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from checks.icmp_socket import Answer
 
 _SPARE_SECONDS = 0.25
 
@@ -38,6 +40,11 @@ class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "loss_ratio": "share of the sent packets that did not come back in time, 0 to 1",
         "packets_sent": "packets that were sent or refused on the way out, count",
         "packets_received": "packets answered in time, count",
+        "packets_late": "packets answered after they were given up for lost, count",
+        "packets_duplicate": "answers beyond the first to the same packet, count",
+        "packets_reordered": "answers that came after that to a later packet (RFC 4737), count",
+        "packets_corrupted": "answers that were not what had been sent; their packets are lost, count",
+        "timestamp_source": SOURCE_HELP,
     }
     unreachable: ClassVar[Mapping[str, float]] = {"loss_ratio": 1.0}
 
@@ -82,7 +89,7 @@ class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         with socket as echo:
             train = Train(echo, self, ends_at)
             await train.run()
-        metrics = summary(train.round_trips())
+        metrics = {**summary(train.packets.round_trips()), **train.packets.counts()}
         if not metrics["packets_received"]:
             raise Unreachable(train.refusal or self._silence(), metrics)
         return metrics
@@ -99,9 +106,8 @@ class Train:
         """Take the socket, the plan, and the instant (`perf_counter`) at which the train ends whatever happens."""
         self.refusal: str | None = None
         self._defect: Exception | None = None
+        self.packets = Packets(plan.packet_timeout_seconds)
         self._echo, self._plan, self._ends_at = echo, plan, ends_at
-        self._sent_at: dict[int, float] = {}
-        self._round_trips: dict[int, float] = {}
         self._pending: set[int] = set()
         self._settled: asyncio.Future[None] | None = None
 
@@ -111,16 +117,11 @@ class Train:
         loop.add_reader(self._echo.fileno(), self._readable)
         try:
             await self._send_all()
-            latest = max(self._sent_at.values(), default=0.0) + self._plan.packet_timeout_seconds
-            await self._wait_until(min(latest, self._ends_at))
+            await self._wait_until(min(time.perf_counter() + self._plan.packet_timeout_seconds, self._ends_at))
         finally:
             loop.remove_reader(self._echo.fileno())
         if self._defect:
             raise self._defect
-
-    def round_trips(self) -> list[float | None]:
-        """Return the round trip of each packet in the order sent, in seconds; None for a lost one."""
-        return [self._round_trips.get(sequence) for sequence in self._sent_at]
 
     async def _send_all(self) -> None:
         began = time.perf_counter()
@@ -135,14 +136,17 @@ class Train:
     def _send(self, sequence: int) -> None:
         self._pending.add(sequence)
         try:
-            self._sent_at[sequence] = self._echo.send(sequence)
+            packet = self._echo.send(sequence)
         except OSError:
             self._take_in()  # it may be the refusal of an earlier packet: take that in, and try once more
             try:
-                self._sent_at[sequence] = self._echo.send(sequence)
+                packet = self._echo.send(sequence)
             except OSError as exc:
-                self._sent_at[sequence] = time.perf_counter()
+                self.packets.sent(sequence, Packet(time.time_ns(), time.monotonic_ns(), 0))
                 self._refuse(sequence, _said_here(exc))
+                return
+        self.packets.sent(sequence, packet)
+        self._note(self._echo.errors())  # most cards stamp at once: to be woken for it would cost ten times as much
 
     def _readable(self) -> None:
         try:
@@ -152,16 +156,21 @@ class Train:
             asyncio.get_running_loop().remove_reader(self._echo.fileno())
 
     def _take_in(self) -> None:
-        for answer in self._echo.read():
+        self._note(self._echo.read())
+
+    def _note(self, answers: Iterator[Answer]) -> None:
+        steps = self._echo.steps.look()
+        for answer in answers:
             if answer.refusal is not None:
                 self._refuse(answer.sequence, answer.refusal)
-            elif answer.sequence in self._pending:
-                round_trip = answer.received_at - self._sent_at[answer.sequence]
-                if round_trip <= self._plan.packet_timeout_seconds:
-                    self._round_trips[answer.sequence] = round_trip
+            elif answer.left_at is not None:
+                self.packets.stamped(answer.sequence, answer.left_at, BOTH)
+            elif answer.corrupted:
+                self.packets.corrupted += 1
+            elif self.packets.back(
+                answer.sequence, answer.back_at, answer.back_here, steps, by_kernel=answer.by_kernel
+            ):
                 self._settle(answer.sequence)
-            if not self._pending:
-                return  # do not ask the kernel once more, for nothing
 
     def _refuse(self, sequence: int, words: str) -> None:
         self.refusal = words
@@ -195,32 +204,11 @@ def _said_here(exc: OSError) -> str:
 
 
 def summary(round_trips: Sequence[float | None]) -> dict[str, float]:
-    """Describe a train: round trips in seconds in the order sent, None for a lost packet.
-
-    Percentiles are of nearest rank; the median of an even number is the mean of the middle two (RFC 2330, 11.3). The
-    variation is |difference| of consecutive packets (RFC 3393) that were both answered. What has no value is absent.
-    """
-    answered = sorted(each for each in round_trips if each is not None)
-    pairs = itertools.pairwise(round_trips)
-    variation = sorted(abs(b - a) for a, b in pairs if a is not None and b is not None)
-    metrics: dict[str, float] = {}
-    if answered:
-        metrics = {
-            "rtt_min_seconds": answered[0],
-            "rtt_median_seconds": (answered[(len(answered) - 1) // 2] + answered[len(answered) // 2]) / 2,
-            "rtt_mean_seconds": math.fsum(answered) / len(answered),
-            "rtt_p95_seconds": percentile(answered, 95),
-            "rtt_max_seconds": answered[-1],
-        }
-    if variation:
-        metrics["ipdv_mean_seconds"] = math.fsum(variation) / len(variation)
-        metrics["ipdv_p95_seconds"] = percentile(variation, 95)
-    metrics["loss_ratio"] = 1 - len(answered) / len(round_trips) if round_trips else 1.0
-    metrics["packets_sent"] = float(len(round_trips))
-    metrics["packets_received"] = float(len(answered))
-    return metrics
-
-
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """Return the percentile of nearest rank of an ordered, non-empty sequence."""
-    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]
+    """Describe a train: round trips in seconds in the order sent, None for a lost packet."""
+    received = sum(each is not None for each in round_trips)
+    return {
+        **delay_figures(round_trips),
+        "loss_ratio": 1 - received / len(round_trips) if round_trips else 1.0,
+        "packets_sent": float(len(round_trips)),
+        "packets_received": float(received),
+    }

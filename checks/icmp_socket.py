@@ -1,7 +1,4 @@
-"""A socket for ICMP echo, with or without privileges, IPv4 or IPv6. The two instants of a packet are taken here alone.
-
-`send` and `_read` are the only places that look at the clock for a packet: kernel timestamps belong there.
-"""
+"""A socket for ICMP echo, with or without privileges, IPv4 or IPv6. A packet's two instants are taken here alone."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
+from checks.packets import Packet
+from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +27,7 @@ COOKIE_BYTES = 8
 _HEADER = struct.Struct("!BBHHH")
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _READS_AT_ONCE = 64
+_ANCILLARY_BYTES = 128
 _FILTER = 1  # the option's name in both protocols: ICMP_FILTER, ICMP6_FILTER
 _SOL_RAW = 255
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
@@ -78,11 +78,19 @@ _V6 = Protocol(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one packet: a reply at an instant, or a refusal in words (`host unreachable`)."""
+    """What came back for one packet: a reply, a corrupted one, or a refusal in words (`host unreachable`).
+
+    Or, with `left_at`, no answer but the kernel's word on when the packet left. Instants are nanoseconds: `back_at` of
+    the wall clock, `back_here` of this process' monotonic one.
+    """
 
     sequence: int
-    received_at: float
+    back_at: int = 0
+    back_here: int = 0
+    by_kernel: bool = False
+    corrupted: bool = False
     refusal: str | None = None
+    left_at: int | None = None
 
 
 class EchoSocket:
@@ -93,8 +101,10 @@ class EchoSocket:
         family, where = address
         self._protocol = _V6 if family == socket.AF_INET6 else _V4
         self._cookie = os.urandom(COOKIE_BYTES)
-        self._payload = self._cookie.ljust(payload_bytes, b"\x5a")
+        self._payload = (self._cookie * (payload_bytes // COOKIE_BYTES + 1))[:payload_bytes]
         self._socket = _open(family, self._protocol)
+        self._stamps = switch_on(self._socket)
+        self.steps = Steps()
         try:
             self._prepare(family, where, source)
         except BaseException:
@@ -113,13 +123,13 @@ class EchoSocket:
         """Let the event loop wait for it."""
         return self._socket.fileno()
 
-    def send(self, sequence: int) -> float:
-        """Send one request and return the instant (`perf_counter`, seconds) just before.
+    def send(self, sequence: int) -> Packet:
+        """Send one request and return when it left, as this process saw it; `errors` has the kernel's own word.
 
         Raises `OSError` where there is no route, `CheckError` where this machine does not let us send.
         """
         packet = _request(self._protocol, self._id, sequence, self._payload)
-        sent_at = time.perf_counter()
+        steps, left_here, left_at = self.steps.look(), time.monotonic_ns(), time.time_ns()
         try:
             self._socket.send(packet)
         except BlockingIOError:
@@ -130,10 +140,11 @@ class EchoSocket:
             if exc.errno not in NO_ROUTE and exc.errno != errno.ENOBUFS:
                 raise CheckError(f"cannot send ICMP echo: {exc.strerror}") from None
             raise
-        return sent_at
+        return Packet(left_at, left_here, steps, min(self._stamps, RECEIVE))
 
     def read(self) -> Iterator[Answer]:
         """Hand out what has come back so far, without waiting."""
+        yield from self.errors()
         for _ in range(_READS_AT_ONCE):
             try:
                 answer = self._read()
@@ -141,7 +152,7 @@ class EchoSocket:
                 return
             except OSError:  # a refusal waits in the error queue; reading tells only its number
                 answer = None
-                yield from self._refusals()
+                yield from self.errors()
             if answer is not None:
                 yield answer
 
@@ -167,36 +178,43 @@ class EchoSocket:
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
     def _read(self) -> Answer | None:
-        data = self._socket.recv(65_536)
-        received_at = time.perf_counter()
+        data, ancillary, _, _ = self._socket.recvmsg(65_536, _ANCILLARY_BYTES)
+        back_here, stamp = time.monotonic_ns(), received_at(ancillary)
         if self._protocol is _V4 and self._socket.type == socket.SOCK_RAW:
             data = data[(data[0] & 0x0F) * 4 :]  # a raw IPv4 socket hands out the IP header too
         sequence = self._ours(data, self._protocol.reply)
-        return None if sequence is None else Answer(sequence, received_at)
+        if sequence is None:
+            return None
+        corrupted = data[HEADER_BYTES:] != self._payload
+        return Answer(sequence, stamp or time.time_ns(), back_here, stamp is not None, corrupted)
 
-    def _refusals(self) -> Iterator[Answer]:
-        """Read the error queue: each entry holds our packet as the refuser saw it, and who refused it."""
-        for _ in range(_READS_AT_ONCE):
-            try:
-                data, extra, _, _ = self._socket.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
-            except OSError:
-                return
-            received_at = time.perf_counter()
-            sequence = self._ours(data, self._protocol.request)
-            if sequence is not None and extra:
-                yield Answer(sequence, received_at, self._refusal(extra[0][2]))
+    def errors(self) -> Iterator[Answer]:
+        """Hand out what the kernel says of our own packets: when they left, or that and by whom they were refused."""
+        for looped in error_queue(self._socket):
+            if looped.refusal is not None:
+                sequence = self._ours(looped.data, self._protocol.request)
+                if sequence is not None:
+                    yield Answer(sequence, refusal=self._refusal(looped.refusal))
+            elif looped.sent_at is not None:
+                # By the packet's own bytes, not by a counter: a stamp given to another packet is a whole interval off.
+                at = looped.data.find(self._cookie)
+                if at >= HEADER_BYTES:
+                    sequence = int.from_bytes(looped.data[at - 2 : at], "big")
+                    yield Answer(sequence, left_at=looped.sent_at)
 
     def _ours(self, data: bytes, kind: int) -> int | None:
-        """Return the sequence number if `data` is of `kind` and carries our id and cookie; refusals may be cut."""
+        """Return the sequence number if `data` is of `kind` and carries our id and cookie; refusals may be cut.
+
+        The cookie is looked for wherever it may stand: a reply whose first bytes are damaged is still ours.
+        """
         if len(data) < HEADER_BYTES:
             return None
         type_, _, _, id_, sequence = _HEADER.unpack_from(data)
         cookie = data[HEADER_BYTES : HEADER_BYTES + COOKIE_BYTES]
-        if type_ != kind or id_ != self._id or not self._cookie.startswith(cookie):
+        if type_ != kind or id_ != self._id:
             return None
-        if kind == self._protocol.reply and len(cookie) < COOKIE_BYTES:
-            return None
-        return int(sequence)
+        ours = self._cookie in data if kind == self._protocol.reply else self._cookie.startswith(cookie)
+        return int(sequence) if ours else None
 
     def _refusal(self, extended: bytes) -> str:
         number, _, type_, code, _, _, _ = _EXTENDED_ERROR.unpack_from(extended)
