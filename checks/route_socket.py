@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
 from checks.icmp_socket import NO_ROUTE
+from checks.packets import Packet
 from checks.route_probe import IcmpWire, PlainUdpWire, TcpWire, UdpWire
+from checks.timestamps import Steps, received_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +55,7 @@ _REFUSALS = {
         (1, 4): "port unreachable",
     },
 }
-_ATTACH_FILTER = 26
+_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
 _FLOWS_TO_TRY = 8
 _READS_AT_ONCE = 64
 _LOWEST_FLOW, _FLOWS = 61_000, 4_000  # above what the kernel hands out by itself
@@ -61,13 +63,15 @@ _LOWEST_FLOW, _FLOWS = 61_000, 4_000  # above what the kernel hands out by itsel
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one probe, from whom, when (`perf_counter`, seconds).
+    """What came back for one probe, and from whom.
 
+    `back_at` is nanoseconds of the wall clock, the kernel's where it gave them, `back_here` of the monotonic clock.
     `refusal` is None where a router said only that the packet's time to live was over, or the destination answered.
     """
 
     number: int
-    received_at: float
+    back_at: int
+    back_here: int
     address: str
     from_destination: bool
     refusal: str | None = None
@@ -83,6 +87,7 @@ class ProbeSocket:
         `self.flow` is the one taken. `CheckError` says what is missing here, `OSError` is no route.
         """
         self.short_quotes = 0
+        self.steps = Steps()
         self._family = address[0]
         self._destination = (self._family, (address[1][0], port, *address[1][2:]))
         self.address = address[1][0]
@@ -112,22 +117,22 @@ class ProbeSocket:
         """Let the event loop wait for it."""
         return self._socket.fileno()
 
-    def send(self, number: int, hops: int) -> float:
-        """Send probe `number` so that it lives `hops` hops; return the instant (`perf_counter`, seconds) just before.
+    def send(self, number: int, hops: int) -> Packet:
+        """Send probe `number` so that it lives `hops` hops; return when it left, read just before.
 
         Raises `OSError` where there is no route (or an answer to an earlier probe waits: read, and try again),
         `CheckError` where this machine does not let us send.
         """
         packet = self._wire.packet(number)
         self._socket.setsockopt(*_HOPS[self._family], hops)
-        sent_at = time.perf_counter()
+        steps, left_here, left_at = self.steps.look(), time.monotonic_ns(), time.time_ns()
         try:
             self._socket.send(packet)
         except BlockingIOError:
             raise OSError(errno.ENOBUFS, "the send buffer is full") from None
         except PermissionError:
             raise CheckError("this machine's own firewall does not let the probes out") from None
-        return sent_at
+        return Packet(left_at, left_here, steps)
 
     def read(self) -> Iterator[Answer]:
         """Hand out what has come back so far, without waiting; bounded, since others may send as fast as they like."""
@@ -136,23 +141,24 @@ class ProbeSocket:
                 data, extra, _, _ = self._socket.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 break
-            if answer := self._error(data, extra, time.perf_counter()):
+            if answer := self._error(data, extra):
                 yield answer
         for _ in range(_READS_AT_ONCE):
             try:
-                data = self._socket.recv(2048)
+                data, extra, _, _ = self._socket.recvmsg(2048, 512)
             except BlockingIOError:
                 return
             except OSError:  # an error whose words wait in the queue; the next look reads them
                 continue
-            received_at = time.perf_counter()
+            here = time.monotonic_ns()
             if self._family == socket.AF_INET and self._socket.type == socket.SOCK_RAW and data:
                 data = data[(data[0] & 0x0F) * 4 :]  # a raw IPv4 socket hands out the IP header too
             number = self._wire.answered(data)
             if number is not None:
-                yield Answer(number, received_at, self.address, from_destination=True)
+                yield Answer(number, received_at(extra) or time.time_ns(), here, self.address, from_destination=True)
 
-    def _error(self, data: bytes, extra: list[tuple[int, int, bytes]], received_at: float) -> Answer | None:
+    def _error(self, data: bytes, extra: list[tuple[int, int, bytes]]) -> Answer | None:
+        here = time.monotonic_ns()
         number = self._wire.quoted(data)
         told = next((words for level, kind, words in extra if (level, kind) == _RECVERR[self._family]), b"")
         error = read_error(told)
@@ -162,18 +168,20 @@ class ProbeSocket:
         if number is None:
             self.short_quotes += self.plain and not data
             return None
+        at = received_at(extra) or time.time_ns()
         if type_and_code == _TIME_EXCEEDED[self._family]:
-            return Answer(number, received_at, address, from_destination=False)
+            return Answer(number, at, here, address, from_destination=False)
         destination = address == self.address
         if destination and type_and_code == _PORT_UNREACHABLE[self._family]:
-            return Answer(number, received_at, address, from_destination=True)
+            return Answer(number, at, here, address, from_destination=True)
         words = _REFUSALS[self._family].get(type_and_code, "refused ({}/{})".format(*type_and_code))
-        return Answer(number, received_at, address, destination, words)
+        return Answer(number, at, here, address, destination, words)
 
     def _prepare(self, kind: Kind, source: str | None, flow: int) -> None:
         sock, family = self._socket, self._family
         sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
         sock.setsockopt(*_RECVERR[family], 1)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         raw = sock.type == socket.SOCK_RAW
         if raw and kind != "icmp":
             held = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from checks.check import CheckError
 from checks.icmp_socket import NO_ROUTE
+from checks.packets import SECOND, median
 
 if TYPE_CHECKING:
+    from checks.packets import Packet
     from checks.route_socket import Answer, ProbeSocket
 
 
@@ -25,8 +27,7 @@ class Hop:
 
     def median(self) -> float:
         """Return the median round trip, seconds; of an even number the mean of the middle two."""
-        ordered = sorted(self.round_trips)
-        return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        return median(sorted(self.round_trips))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class Trace:
         self.packets_sent = 0
         self._refused_at: int | None = None
         self._socket, self._plan = sock, plan
-        self._pending: dict[int, tuple[int, float]] = {}
+        self._pending: dict[int, tuple[int, Packet]] = {}
         self._quiet = asyncio.Event()
         self._defect: Exception | None = None
 
@@ -88,7 +89,7 @@ class Trace:
     def _send(self, number: int, hop: int) -> None:
         for attempt in (1, 2):
             try:
-                sent_at = self._socket.send(number, hop)
+                packet = self._socket.send(number, hop)
             except OSError as exc:
                 self._take_in()  # it may be the answer to an earlier probe: take that in, and try once more
                 if attempt == 1:
@@ -97,7 +98,7 @@ class Trace:
                     raise CheckError(f"cannot send probes: {exc.strerror}") from None
                 self.refusal = f"{(exc.strerror or 'not sent').lower()} (said by this machine)"
                 return
-            self._pending[number] = (hop, sent_at)
+            self._pending[number] = (hop, packet)
             self._quiet.clear()
             self.hops.setdefault(hop, Hop()).sent += 1
             self.packets_sent += 1
@@ -106,9 +107,9 @@ class Trace:
     async def _settle(self) -> None:
         """Wait until each probe is answered, or nobody can answer in time any more."""
         if self._pending:
-            newest = max(sent_at for _, sent_at in self._pending.values())
+            newest = max(packet.left_here for _, packet in self._pending.values()) / SECOND
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, newest + self._plan.patience_seconds - time.perf_counter())):
+                async with asyncio.timeout(max(0.0, newest + self._plan.patience_seconds - time.monotonic())):
                     await self._quiet.wait()
             self._take_in()  # what came in time but was not read yet, because this process was busy
             self._pending.clear()
@@ -122,19 +123,24 @@ class Trace:
 
     def _take_in(self) -> None:
         for answer in self._socket.read():
-            probe = self._pending.pop(answer.number, None)
-            if probe is not None and answer.received_at - probe[1] <= self._plan.patience_seconds:
-                self._count(answer, *probe)
+            hop, packet = self._pending.pop(answer.number, (0, None))
+            if packet is None:
+                continue
+            packet.back_at, packet.back_here = answer.back_at, answer.back_here
+            packet.bent = packet.steps != self._socket.steps.look()
+            seconds = max(0, packet.round_trip_ns or 0) / SECOND
+            if seconds <= self._plan.patience_seconds:
+                self._count(answer, hop, seconds)
         if not self._pending:
             self._quiet.set()
 
-    def _count(self, answer: Answer, hop: int, sent_at: float) -> None:
+    def _count(self, answer: Answer, hop: int, seconds: float) -> None:
         if answer.refusal is not None:
             self.refusal = f"{answer.refusal}, says {answer.address}"
             if answer.address == self._socket.source:  # the kernel here found no way to the first hop
                 return
         known = self.hops[hop]
-        known.round_trips.append(answer.received_at - sent_at)
+        known.round_trips.append(seconds)
         if answer.address not in known.addresses:
             known.addresses.append(answer.address)
         if answer.from_destination:
