@@ -25,6 +25,7 @@ HEADER_BYTES = 8
 COOKIE_BYTES = 8
 
 _HEADER = struct.Struct("!BBHHH")
+_TOO_BIG = {(2, 3, 4), (3, 2, 0)}  # by ICMP, fragmentation needed; by ICMPv6, packet too big
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _READS_AT_ONCE = 64
 _ANCILLARY_BYTES = 128
@@ -81,7 +82,8 @@ class Answer:
     """What came back for one packet: a reply, a corrupted one, or a refusal in words (`host unreachable`).
 
     Or, with `left_at`, no answer but the kernel's word on when the packet left. Instants are nanoseconds: `back_at` of
-    the wall clock, `back_here` of this process' monotonic one.
+    the wall clock, `back_here` of this process' monotonic one. `next_mtu` is what a router that refuses a packet as too
+    large says it would let through (RFC 1191, RFC 8201), bytes; 0 where it does not say.
     """
 
     sequence: int
@@ -91,6 +93,7 @@ class Answer:
     corrupted: bool = False
     refusal: str | None = None
     left_at: int | None = None
+    next_mtu: int | None = None
 
 
 class EchoSocket:
@@ -175,6 +178,7 @@ class EchoSocket:
             if exc.errno not in NO_ROUTE:
                 raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
             raise
+        self.source = str(sock.getsockname()[0])
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
     def _read(self) -> Answer | None:
@@ -194,7 +198,7 @@ class EchoSocket:
             if looped.refusal is not None:
                 sequence = self._ours(looped.data, self._protocol.request)
                 if sequence is not None:
-                    yield Answer(sequence, refusal=self._refusal(looped.refusal))
+                    yield Answer(sequence, refusal=self._refusal(looped.refusal), next_mtu=_next_mtu(looped.refusal))
             elif looped.sent_at is not None:
                 # By the packet's own bytes, not by a counter: a stamp given to another packet is a whole interval off.
                 at = looped.data.find(self._cookie)
@@ -277,6 +281,11 @@ def _bind(sock: socket.socket, source: str) -> None:
     except OSError as exc:
         words = exc.strerror or "not an address of the target's family"
         raise CheckError(f"cannot send from source {source}: {words}") from None
+
+
+def _next_mtu(extended: bytes) -> int | None:
+    _, origin, type_, code, _, mtu, _ = _EXTENDED_ERROR.unpack_from(extended)
+    return int(mtu) if (origin, type_, code) in _TOO_BIG else None
 
 
 def _offender(address: bytes) -> str:

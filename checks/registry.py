@@ -20,6 +20,7 @@ CHECKS: dict[str, str] = {
     "host_health": "checks.host_health:HostHealth",
     "unit_state": "checks.unit_state:UnitState",
     "route": "checks.route:Route",
+    "path_mtu": "checks.path_mtu:PathMtu",
 }
 
 
