@@ -21,6 +21,7 @@ CHECKS: dict[str, str] = {
     "unit_state": "checks.unit_state:UnitState",
     "route": "checks.route:Route",
     "path_mtu": "checks.path_mtu:PathMtu",
+    "lan_hygiene": "checks.lan_hygiene:LanHygiene",
 }
 
 

@@ -7,7 +7,6 @@ socket for UDP also understands routers that quote 8 bytes only.
 
 from __future__ import annotations
 
-import array
 import errno
 import os
 import socket
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
 from checks.icmp_socket import NO_ROUTE
+from checks.packet_filter import EQUAL, HEADER_LENGTH_TO_X, LOAD_HALF, LOAD_HALF_X, RETURN, attach
 from checks.packets import Packet
 from checks.route_probe import IcmpWire, PlainUdpWire, TcpWire, UdpWire
 from checks.timestamps import Steps, received_at
@@ -55,7 +55,7 @@ _REFUSALS = {
         (1, 4): "port unreachable",
     },
 }
-_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
+_SO_TIMESTAMPNS = 35
 _FLOWS_TO_TRY = 8
 _READS_AT_ONCE = 64
 _LOWEST_FLOW, _FLOWS = 61_000, 4_000  # above what the kernel hands out by itself
@@ -279,15 +279,16 @@ def _wire(kind: Kind, source: Address, destination: Address, *, plain: bool) -> 
 def _filter(sock: socket.socket, family: int, at: int, wanted: int) -> None:
     """Let a raw socket hear this flow only: else the kernel hands it a copy of all that the destination sends here.
 
-    A classic BPF program: accept where the two bytes at offset `at` of the transport header are `wanted`.
+    It is heard where the two bytes at offset `at` of the transport header are `wanted`.
     """
-    v4 = family == socket.AF_INET
-    program = [
-        *([(0xB1, 0, 0, 0)] if v4 else []),  # X = length of the IP header, which a raw IPv4 socket sees
-        (0x48 if v4 else 0x28, 0, 0, at),  # A = two bytes at [X +] at
-        (0x15, 0, 1, wanted),  # skip one unless equal
-        (0x06, 0, 0, 0xFFFF),  # take it
-        (0x06, 0, 0, 0),  # drop it
-    ]
-    code = array.array("B", b"".join(struct.pack("=HBBI", *step) for step in program))
-    sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", len(program), code.buffer_info()[0]))
+    v4 = family == socket.AF_INET  # whose raw sockets see the IP header too
+    attach(
+        sock,
+        [
+            *([(HEADER_LENGTH_TO_X, 0, 0, 0)] if v4 else []),
+            (LOAD_HALF_X if v4 else LOAD_HALF, 0, 0, at),
+            (EQUAL, 0, 1, wanted),
+            (RETURN, 0, 0, 0xFFFF),
+            (RETURN, 0, 0, 0),
+        ],
+    )

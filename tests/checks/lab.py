@@ -66,7 +66,8 @@ class Node:
 
     def measure(self, check: str, target: str, **parameters: object) -> dict[str, Any]:
         """Run a check there by `nhip check run` and return what it found, and its exit code as `exit`."""
-        words = [f"--set={name}={json.dumps(value)}" for name, value in parameters.items()]
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
+        words = [f"--set={name}={text}" for name, text in texts.items()]
         done = self.nhip("check", "run", check, "--target", target, "--format", "json", *words)
         assert done.stdout, done.stderr
         return {**json.loads(done.stdout), "exit": done.returncode}
@@ -130,6 +131,17 @@ class Lab:
                 f"address add fd92:{subnet}::{last}/64 dev {name} nodad",
                 f"link set {name} up",
             )
+
+    def lan(self, machines: int) -> list[Node]:
+        """Make machines on one bridge: number N, from 0, has `eth0` with 02:92:00:00:00:0N and 10.92.0.N+1."""
+        switch, nodes = self.node(), [self.node() for _ in range(machines)]
+        switch.ip("link add bridge type bridge mcast_snooping 0", "link set bridge up")
+        for number, node in enumerate(nodes):
+            mac = f"02:92:00:00:00:{number:02x}"
+            node.ip(f"link add eth0 address {mac} type veth peer name port{number} netns {switch.name}")
+            node.ip(f"address add 10.92.0.{number + 1}/24 dev eth0", "link set eth0 up")
+            switch.ip(f"link set port{number} master bridge", f"link set port{number} up")
+        return nodes
 
     def started(self, node: Node, *argv: str) -> subprocess.Popen[str]:
         """Start a program on a machine that ends with the test; it may be spoken to."""
