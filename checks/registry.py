@@ -22,6 +22,7 @@ CHECKS: dict[str, str] = {
     "route": "checks.route:Route",
     "path_mtu": "checks.path_mtu:PathMtu",
     "lan_hygiene": "checks.lan_hygiene:LanHygiene",
+    "snmp": "checks.snmp:Snmp",
 }
 
 
