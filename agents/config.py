@@ -99,7 +99,7 @@ def load(path: Path, make: Make = registry.make) -> AgentConfig:
     problems: Problems = []
     file = _structure(raw, problems)
     jobs = _jobs(raw.get("checks"), make, problems)
-    token = _collector(raw.get("collector"), problems)
+    token = collector_problems(raw.get("collector"), problems)
     if problems or file is None:
         raise ConfigError(problems, str(path))
     return AgentConfig(file, jobs, token)
@@ -145,7 +145,7 @@ def _check(name: str, parameters: dict[str, object], path: str, make: Make, prob
     return None
 
 
-def _collector(raw: object, problems: Problems) -> Secret:
+def collector_problems(raw: object, problems: Problems) -> Secret:
     """Judge the address and the files it points to; return the token, empty where there is none."""
     if not isinstance(raw, dict):
         return Secret()

@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -20,6 +18,7 @@ from checks.check import CheckError
 from checks.icmp_socket import NO_ROUTE
 from checks.packet_filter import EQUAL, HEADER_LENGTH_TO_X, LOAD_HALF, LOAD_HALF_X, RETURN, attach
 from checks.packets import Packet
+from checks.refusals import read_refusal
 from checks.route_probe import IcmpWire, PlainUdpWire, TcpWire, UdpWire
 from checks.timestamps import Steps, received_at
 
@@ -29,31 +28,10 @@ if TYPE_CHECKING:
     from checks.address import Address
     from checks.route_probe import Kind, Wire
 
-_EXTENDED_ERROR = struct.Struct("=IBBBBII")
-_FROM_ICMP = {2, 3}
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 _HOPS = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
-}
-_TIME_EXCEEDED = {socket.AF_INET: (11, 0), socket.AF_INET6: (3, 0)}
-_PORT_UNREACHABLE = {socket.AF_INET: (3, 3), socket.AF_INET6: (1, 4)}
-_REFUSALS = {
-    socket.AF_INET: {
-        (3, 0): "network unreachable",
-        (3, 1): "host unreachable",
-        (3, 2): "protocol unreachable",
-        (3, 3): "port unreachable",
-        (3, 9): "network prohibited by a firewall",
-        (3, 10): "host prohibited by a firewall",
-        (3, 13): "prohibited by a firewall",
-    },
-    socket.AF_INET6: {
-        (1, 0): "no route to the destination",
-        (1, 1): "prohibited by a firewall",
-        (1, 3): "host unreachable",
-        (1, 4): "port unreachable",
-    },
 }
 _SO_TIMESTAMPNS = 35
 _FLOWS_TO_TRY = 8
@@ -161,21 +139,16 @@ class ProbeSocket:
         here = time.monotonic_ns()
         number = self._wire.quoted(data)
         told = next((words for level, kind, words in extra if (level, kind) == _RECVERR[self._family]), b"")
-        error = read_error(told)
-        if error is None:
+        refusal = read_refusal(told)
+        if refusal is None:
             return None
-        type_and_code, address = error
         if number is None:
             self.short_quotes += self.plain and not data
             return None
+        from_destination = refusal.address == self.address
+        passed = refusal.expired or (from_destination and refusal.no_port)
         at = received_at(extra) or time.time_ns()
-        if type_and_code == _TIME_EXCEEDED[self._family]:
-            return Answer(number, at, here, address, from_destination=False)
-        destination = address == self.address
-        if destination and type_and_code == _PORT_UNREACHABLE[self._family]:
-            return Answer(number, at, here, address, from_destination=True)
-        words = _REFUSALS[self._family].get(type_and_code, "refused ({}/{})".format(*type_and_code))
-        return Answer(number, at, here, address, destination, words)
+        return Answer(number, at, here, refusal.address, from_destination, None if passed else refusal.words)
 
     def _prepare(self, kind: Kind, source: str | None, flow: int) -> None:
         sock, family = self._socket, self._family
@@ -209,22 +182,6 @@ def flow_of(words: str) -> int:
     import zlib  # noqa: PLC0415  (only whoever traces a route needs it)
 
     return _LOWEST_FLOW + zlib.crc32(words.encode()) % _FLOWS
-
-
-def read_error(told: bytes) -> tuple[tuple[int, int], str] | None:
-    """Read a `sock_extended_err` of the kernel: ICMP type and code, and the address of who said it.
-
-    None for what came by no ICMP message, or is too short to say from whom.
-    """
-    if len(told) < _EXTENDED_ERROR.size + 2:
-        return None
-    _, origin, type_, code, _, _, _ = _EXTENDED_ERROR.unpack_from(told)
-    address = told[_EXTENDED_ERROR.size :]
-    family = int.from_bytes(address[:2], sys.byteorder)
-    where = {int(socket.AF_INET): slice(4, 8), int(socket.AF_INET6): slice(8, 24)}.get(family)
-    if origin not in _FROM_ICMP or where is None or len(address) < where.stop:
-        return None
-    return (type_, code), socket.inet_ntop(family, address[where])
 
 
 def _open(kind: Kind, family: int) -> tuple[socket.socket, bool]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 PORT = 862
 PLAIN_BYTES, AUTHENTICATED_BYTES = 44, 112
 HMAC_BYTES = 16
-CLASS_OF_SERVICE_BYTES = 4
+CLASS_OF_SERVICE_BYTES, FOLLOW_UP_BYTES = 4, 16
 
 EXTRA_PADDING, CLASS_OF_SERVICE, FOLLOW_UP, HMAC_TLV = 1, 4, 7, 8
 UNRECOGNISED, MALFORMED, INTEGRITY = 0x80, 0x40, 0x20
@@ -29,6 +29,8 @@ _PLAIN_REPLY = struct.Struct("!IQHHQIQH2xB3x")
 _REQUEST = struct.Struct("!I12xQHH68x")
 _REPLY = struct.Struct("!I12xQHH4xQ8xI12xQH6xB15x")
 _TLV = struct.Struct("!BBH")
+_FOLLOW_UP = struct.Struct("!IQB3x")
+_BY_SOFTWARE = 2
 _SEAL_BYTES = _TLV.size + HMAC_BYTES
 
 
@@ -184,6 +186,19 @@ def class_of_service(*, wanted: int, heard: int = 0) -> bytes:
 def heard_dscp(value: bytes) -> int:
     """Return the DSCP that arrived at the reflector, from the value of its Class of Service extension."""
     return int.from_bytes(value, "big") >> 20 & 0x3F
+
+
+def follow_up(sequence: int, stamp: int) -> bytes:
+    """Return the value of the Follow-Up Telemetry extension (RFC 8972, 4.7): when the reply before really left."""
+    return _FOLLOW_UP.pack(sequence, stamp, _BY_SOFTWARE)
+
+
+def followed_up(value: bytes) -> tuple[int, int] | None:
+    """Return the number of an earlier reply and the stamp of its departure, or None where the reflector had none."""
+    if len(value) != FOLLOW_UP_BYTES:
+        return None
+    sequence, stamp, _ = _FOLLOW_UP.unpack(value)
+    return (sequence, stamp) if stamp else None
 
 
 def seal_extensions(data: bytes, key: bytes, flags: int = UNRECOGNISED) -> bytes:

@@ -60,11 +60,17 @@ def switch_on(sock: socket.socket) -> int:
 
 def switch_on_receive(sock: socket.socket) -> int:
     """Ask the kernel to stamp what the socket receives; return `RECEIVE`, or `USER` where it does not."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    except OSError:
-        return USER
-    return RECEIVE
+    for option, value in ((_SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE), (_SO_TIMESTAMPNS, 1)):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, value)
+        except OSError:
+            continue
+        return RECEIVE
+    return USER
+
+
+DEPARTURE = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("=I", _TX_SOFTWARE))
+"""Goes along with `sendmsg` for a packet whose departure the error queue is to tell; the socket must stamp arrivals."""
 
 
 def received_at(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:

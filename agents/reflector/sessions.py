@@ -39,7 +39,10 @@ class Count:
 
 @dataclass(slots=True)
 class Session:
-    """One sender: the number of the next reply, the highest number seen, and which of the 63 before it were."""
+    """One sender: the number of the next reply, the highest number seen, and which of the 63 before it were.
+
+    `departed` is the number and the stamp (as on the wire) of the last reply that the kernel told of; zeros for none.
+    """
 
     first_seen_at: int
     last_seen_at: int
@@ -47,6 +50,7 @@ class Session:
     reflected: int = 0
     highest: int = -1
     seen: int = 0
+    departed: tuple[int, int] = (0, 0)
     count: Count = field(default_factory=Count)
 
 
@@ -64,6 +68,10 @@ class Sessions:
     def __len__(self) -> int:
         """Count the sessions."""
         return len(self._sessions)
+
+    def __getitem__(self, key: Key) -> Session:
+        """Return one session."""
+        return self._sessions[key]
 
     def items(self) -> Iterator[tuple[Key, Session]]:
         """Return every session with its key."""

@@ -13,15 +13,16 @@ import struct
 import time
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agents.reflector.sessions import Key, Sessions
 from checks import stamp_wire as wire
-from checks.timestamps import received_at, switch_on_receive
+from checks.timestamps import DEPARTURE, error_queue, received_at, switch_on_receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agents.reflector.sessions import Session
     from checks.address import Address
 
 _PACKETS_AT_ONCE = 128
@@ -31,6 +32,7 @@ _RECEIVE_BUFFER_BYTES = 4 * 2**20
 _SSID_PLAIN, _SSID_AUTHENTICATED = slice(14, 16), slice(26, 28)
 _SECOND = 1_000_000_000
 _MOST_SOURCES = 50_000
+_LONGEST_LAG_NS, _LAG_SMOOTHING = 200_000, 8
 
 _V4 = socket.IPPROTO_IP
 _V6 = socket.IPPROTO_IPV6
@@ -52,6 +54,15 @@ class Limits:
 class _Bucket:
     tokens: float
     filled_at: int
+
+
+class _Channel(NamedTuple):
+    """Where a packet came in and from whom, with which key, and what the kernel said of it."""
+
+    sock: socket.socket
+    source: tuple[str, int]
+    key: bytes | None
+    ancillary: list[tuple[int, int, bytes]]
 
 
 class StampReflector:
@@ -76,6 +87,7 @@ class StampReflector:
         self._limits = limits
         self._clock_estimate = clock_estimate
         self._estimate = clock_estimate()
+        self._lag_ns = 0
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._sockets: list[socket.socket] = []
         try:
@@ -148,35 +160,46 @@ class StampReflector:
         if number is None:
             self.counts["refused_replay_or_flood"] += 1
             return
-        self._send(sock, request, number, stamp, ancillary, source, key)
+        self._send(_Channel(sock, source, key, ancillary), request, number, stamp)
 
-    def _send(
-        self,
-        sock: socket.socket,
-        request: wire.Request,
-        number: int,
-        stamp: int,
-        ancillary: list[tuple[int, int, bytes]],
-        source: tuple[str, int],
-        key: bytes | None,
-    ) -> None:
-        ttl, traffic_class, control = _heard(ancillary)
-        extensions = request.extensions
+    def _send(self, channel: _Channel, request: wire.Request, number: int, stamp: int) -> None:
+        sock, host, port = channel.sock, channel.source[0], channel.source[1]
+        ttl, traffic_class, control = _heard(channel.ancillary)
+        session = self.sessions[Key(host, port, request.ssid)]
+        extensions, wants_follow_up = request.extensions, False
         if extensions:
-            extensions, traffic_class = _extend(extensions, traffic_class, key)
+            extensions, traffic_class, wants_follow_up = _extend(extensions, traffic_class, channel.key, session)
         if traffic_class:
             level, kind = (_V6, _V6_TCLASS) if sock.family == socket.AF_INET6 else (_V4, _IP_TOS)
             control.append((level, kind, _INT.pack(traffic_class)))
+        if wants_follow_up:
+            control.append(DEPARTURE)
+        left_here = time.time_ns()
+        left = wire.ntp_stamp(left_here + self._lag_ns)
         reply = wire.Reply(
-            *(number & 0xFFFFFFFF, wire.ntp_stamp(time.time_ns()), self._estimate, request.ssid, wire.ntp_stamp(stamp)),
+            *(number & 0xFFFFFFFF, left, self._estimate, request.ssid, wire.ntp_stamp(stamp)),
             *(request.sequence, request.stamp, request.error_estimate, ttl, extensions),
         )
+        data = wire.encode_reply(reply, channel.key)
         try:
-            sock.sendmsg((wire.encode_reply(reply, key),), control, 0, source)
+            sock.sendmsg((data,), control, 0, channel.source)
         except OSError:  # no route back, a full buffer: the sender counts it as lost, which it is
             self.counts["unsent"] += 1
-        else:
-            self.counts["reflected"] += 1
+            return
+        self.counts["reflected"] += 1
+        if wants_follow_up:
+            self._departed(sock, data, session, number, left_here)
+
+    def _departed(self, sock: socket.socket, data: bytes, session: Session, number: int, left_here: int) -> None:
+        """Ask the kernel when a reply really left: for the sender's next packet, and for our own next guess.
+
+        What this process takes from reading the clock to the card would otherwise stand in every round trip.
+        """
+        for looped in error_queue(sock):
+            if looped.sent_at is not None and looped.data.endswith(data):
+                session.departed = (number & 0xFFFFFFFF, wire.ntp_stamp(looped.sent_at))
+                lag = min(max(0, looped.sent_at - left_here), _LONGEST_LAG_NS)
+                self._lag_ns += (lag - self._lag_ns) // _LAG_SMOOTHING
 
     def _admit(self, host: str, now: int) -> bool:
         """Take a token from the source's bucket. A source not heard for long may lose its bucket: it would be full."""
@@ -213,22 +236,26 @@ def _heard(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int, list[tupl
     return ttl, traffic_class, control
 
 
-def _extend(extensions: bytes, traffic_class: int, key: bytes | None) -> tuple[bytes, int]:
-    """Fill in the extensions, and return them with the traffic class that the sender wants for the reply.
+def _extend(extensions: bytes, traffic_class: int, key: bytes | None, session: Session) -> tuple[bytes, int, bool]:
+    """Fill in the extensions; return them, the traffic class wanted for the reply, and whether to watch it leave.
 
-    Class of Service (RFC 8972, 4.4): DSCP1 is what we are asked to send with, DSCP2 and ECN are what arrived.
+    Class of Service (RFC 8972, 4.4): DSCP1 is what we are asked to send with, DSCP2 and ECN are what arrived. Follow-Up
+    Telemetry (4.7): when the reply before this one really left, by the kernel.
     """
     inner = extensions if key is None else wire.opened_extensions(extensions, key)
     if inner is None:
-        return wire.reflect_extensions(extensions, {}, refused=True), traffic_class
+        return wire.reflect_extensions(extensions, {}, refused=True), traffic_class, False
     reply_class = traffic_class & ~3
     values = {}
     for _, kind, value in wire.extensions(inner):
         if kind == wire.CLASS_OF_SERVICE and len(value) == wire.CLASS_OF_SERVICE_BYTES:
             reply_class = value[0] & 0xFC
             values[kind] = wire.class_of_service(wanted=reply_class >> 2, heard=traffic_class)
+        elif kind == wire.FOLLOW_UP and len(value) == wire.FOLLOW_UP_BYTES:
+            values[kind] = wire.follow_up(*session.departed)
     filled = wire.reflect_extensions(inner, values)
-    return filled if key is None else wire.seal_extensions(filled, key, flags=0), reply_class
+    sealed = filled if key is None else wire.seal_extensions(filled, key, flags=0)
+    return sealed, reply_class, wire.FOLLOW_UP in values
 
 
 def _open(family: socket.AddressFamily, where: tuple[object, ...]) -> socket.socket:

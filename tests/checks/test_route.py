@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from checks import registry
 from checks.icmp_socket import checksum
+from checks.refusals import read_refusal
 from checks.route import Route, summary
 from checks.route_path import changed_since, differs, loops, merged, path_id
 from checks.route_probe import IcmpWire, PlainUdpWire, TcpWire, UdpWire
-from checks.route_socket import flow_of, read_error
+from checks.route_socket import flow_of
 from checks.route_trace import Hop
 from checks.run import run
 from checks.strict import ConfigError
@@ -296,7 +297,7 @@ def test_bytes_of_strangers_are_nobodys_answer(data: bytes) -> None:
     for wire in [*wires(), PlainUdpWire()]:
         assert wire.answered(data) is None or len(data) >= 18
         assert wire.quoted(data) is None or len(data) >= 8
-    told = read_error(data)
+    told = read_refusal(data)
     assert told is None or (len(data) >= 24 and data[4] in (2, 3))
 
 
