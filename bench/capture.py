@@ -42,8 +42,8 @@ def capture(line: Line, where: str, what: str) -> Iterator[Capture]:
     found = Capture()
     with tempfile.TemporaryDirectory(prefix="nhip-bench-") as folder:
         file = Path(folder, "pcap")
-        options = ("-i", f"{where}0", "-n", "-s", "128", "-B", "16384", "--time-stamp-precision=nano", "-U", "-w", str(file))
-        process = line.start(where, "tcpdump", "-Z", "root", *options, what, stderr=subprocess.PIPE)
+        options = ("-n", "-s", "128", "-B", "16384", "--time-stamp-precision=nano", "-U", "-w", str(file))
+        process = line.start(where, "tcpdump", "-Z", "root", "-i", f"{where}0", *options, what, stderr=subprocess.PIPE)
         assert process.stderr is not None  # noqa: S101  (for mypy)
         while "listening on" not in process.stderr.readline():
             if process.poll() is not None:

@@ -61,10 +61,9 @@ class EchoSocket:
     def __init__(self, address: Address, source: str | None, payload_bytes: int) -> None:
         """Open the socket; `CheckError` says what permission or local address is missing, `OSError` is no route."""
         family, where = address
-        self._protocol = _V6 if family == socket.AF_INET6 else _V4
         self._cookie = os.urandom(COOKIE_BYTES)
         self._payload = (self._cookie * (payload_bytes // COOKIE_BYTES + 1))[:payload_bytes]
-        self._socket = _open(family, self._protocol)
+        self._socket, self._protocol = open_icmp(family)
         self._stamps = switch_on(self._socket)
         self.steps = Steps()
         try:
@@ -125,8 +124,6 @@ class EchoSocket:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        if sock.type == socket.SOCK_RAW:
-            _filter(sock, self._protocol)
         if source:
             _bind(sock, source)
         try:
@@ -196,6 +193,18 @@ def checksum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def open_icmp(family: socket.AddressFamily) -> tuple[socket.socket, Protocol]:
+    """Return a socket for ICMP echo that hears replies alone, unprivileged where the kernel lets us, and its protocol.
+
+    `CheckError` says what permission is missing.
+    """
+    protocol = _V6 if family == socket.AF_INET6 else _V4
+    sock = _open(family, protocol)
+    if sock.type == socket.SOCK_RAW:
+        _filter(sock, protocol)
+    return sock, protocol
 
 
 def _open(family: int, protocol: Protocol) -> socket.socket:

@@ -20,6 +20,7 @@ CHECKS: dict[str, str] = {
     "host_health": "checks.host_health:HostHealth",
     "unit_state": "checks.unit_state:UnitState",
     "stamp": "checks.stamp:Stamp",
+    "icmp_sweep": "checks.icmp_sweep:IcmpSweep",
     "route": "checks.route:Route",
     "path_mtu": "checks.path_mtu:PathMtu",
     "lan_hygiene": "checks.lan_hygiene:LanHygiene",
