@@ -73,6 +73,23 @@ async def resolve(host: str, port: int, ip_version: IpVersion | None = None) -> 
         raise UnresolvedError(f"{host!r} is not a name that DNS can hold") from None
 
 
+async def host_address(target: str, ip_version: IpVersion | None, seconds: float) -> Address:
+    """Return the first address of the bare host `target`, for checks that send packets to it and to no port.
+
+    Raises `CheckError` where it has none, or where the resolver does not say within `seconds`.
+    """
+    host = split_host(target)
+    try:
+        if known := literal(host, 0, ip_version):
+            return known[0]
+        async with asyncio.timeout(seconds):
+            return (await resolve(host, 0, ip_version))[0]
+    except UnresolvedError as exc:
+        raise CheckError(f"no packet was sent: {exc}") from None
+    except TimeoutError:
+        raise CheckError(f"no packet was sent: the resolver of this node does not answer for {host}") from None
+
+
 def _lookup(host: str, port: int, family: socket.AddressFamily, flags: int = 0) -> list[Address]:
     found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     return [(each[0], each[4]) for each in found]  # type: ignore[misc]  # the third kind is for no family of ours

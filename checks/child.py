@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from checks.check import CheckError, Remark, Unreachable
+from checks.check import CheckError, Noted, Unreachable
 from checks.phases import spent_seconds
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What it found: metrics, and the words of what the check raised: `Unreachable`, `Remark` or `CheckError`."""
+    """What it found: metrics and notes, and the words of what the check raised: `Unreachable` or `CheckError`."""
 
     metrics: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
     reason: str | None = None
-    remark: str | None = None
     error: str | None = None
 
 
@@ -78,10 +78,8 @@ async def measure_in_child(check: Check, target: str) -> dict[str, float]:
     if reply.error is not None:
         raise CheckError(reply.error)
     if reply.reason is not None:
-        raise Unreachable(reply.reason, reply.metrics)
-    if reply.remark is not None:
-        raise Remark(reply.remark, reply.metrics)
-    return reply.metrics
+        raise Unreachable(reply.reason, reply.metrics, reply.notes)
+    return Noted(reply.metrics, reply.notes)
 
 
 async def _answer(request: Request) -> Reply:
@@ -90,11 +88,10 @@ async def _answer(request: Request) -> Reply:
     check = registry.make(request.check, request.parameters)
     spent_seconds.set(time.monotonic() - request.asked_at + min(_RETURN_SECONDS, check.timeout_seconds / 10))
     try:
-        return Reply(metrics=await check.measure(request.target))
+        metrics = await check.measure(request.target)
+        return Reply(metrics=metrics, notes=getattr(metrics, "notes", ()))
     except Unreachable as exc:
-        return Reply(metrics={**check.unreachable, **exc.metrics}, reason=exc.reason)
-    except Remark as exc:
-        return Reply(metrics=exc.metrics, remark=exc.words)
+        return Reply(metrics={**check.unreachable, **exc.metrics}, reason=exc.reason, notes=exc.notes)
     except CheckError as exc:
         return Reply(error=str(exc))
     except ImportError as exc:

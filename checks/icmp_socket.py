@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
 from checks.packets import Answer, Packet
-from checks.refusals import refusal_words
+from checks.refusals import read_refusal, refusal_words
 from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class EchoSocket:
             if exc.errno not in NO_ROUTE:
                 raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
             raise
+        self.source = str(sock.getsockname()[0])
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
     def _read(self) -> Answer | None:
@@ -153,7 +154,10 @@ class EchoSocket:
             if looped.refusal is not None:
                 sequence = self._ours(looped.data, self._protocol.request)
                 if sequence is not None:
-                    yield Answer(sequence, refusal=refusal_words(looped.refusal))
+                    told = read_refusal(looped.refusal)
+                    yield Answer(
+                        sequence, refusal=refusal_words(looped.refusal), next_mtu=told.next_mtu if told else None
+                    )
             elif looped.sent_at is not None:
                 # By the packet's own bytes, not by a counter: a stamp given to another packet is a whole interval off.
                 at = looped.data.find(self._cookie)

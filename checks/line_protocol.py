@@ -82,14 +82,13 @@ def encode(point: Point) -> str:
 
 
 def encode_result(result: Result) -> str:
-    """Return the line of a result: its metrics as floats, `duration_seconds`, and `reason` or `error` as text.
-
-    A remark is written as `reason` too: to whoever reads it, it is why a metric is as it is.
-    """
+    """Return the line of a result: its metrics as floats, `duration_seconds`, and notes, reason or error as text."""
     fields: dict[str, Value] = {name: float(value) for name, value in result.metrics.items()}
     fields["duration_seconds"] = round(result.duration_seconds, 6)
-    if (words := result.reason or result.remark) is not None:
-        fields["reason"] = words
+    if result.notes:
+        fields["notes"] = "; ".join(result.notes)
+    if result.reason is not None:
+        fields["reason"] = result.reason
     if result.error is not None:
         fields["error"] = result.error
     tags = {"site": result.site, "node": result.node, "target": result.target}

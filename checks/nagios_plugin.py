@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from checks.check import CheckError, Remark, Unreachable
+from checks.check import CheckError, Noted, Unreachable
 from checks.lines import shown
 from checks.perfdata import Output
 from checks.phases import Phases
@@ -62,7 +62,7 @@ class NagiosPlugin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(f"folders: {folder!r} is not an absolute path")
 
     async def measure(self, target: str) -> dict[str, float]:
-        """Run the plugin `target`. WARNING is a `Remark` and CRITICAL `Unreachable`, both with the plugin's words.
+        """Run the plugin `target`. WARNING has its words as a note, CRITICAL is `Unreachable` with them.
 
         So WARNING is yellow and CRITICAL red by the limits on `state`, people read what the plugin said, and UNKNOWN
         is what it is with every check: we could not measure.
@@ -79,9 +79,7 @@ class NagiosPlugin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         metrics = {"state": float(code), **output.metrics()}
         if code == _CRITICAL:
             raise Unreachable(words, metrics)
-        if code == _WARNING:
-            raise Remark(words, metrics)
-        return metrics
+        return Noted(metrics, [words] if code == _WARNING else [])
 
     def _argv(self, target: str) -> list[str]:
         """Split a command line as a shell would, but give it to none: no variables, no pipes, no globs."""

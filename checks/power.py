@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from checks.address import split_host_default_port
-from checks.check import CheckError, Remark
+from checks.check import CheckError, Noted
 from checks.connect import connect, words
 from checks.lines import LineError, Lines, shown
 from checks.nut_wire import NutError, log_in, variables
@@ -33,7 +33,7 @@ _FLAGS = {
     "switched_off": "OFF",
     "forced_shutdown": "FSD",
 }
-_REMARKS = {
+_WORDS = {
     "low_battery": "battery low",
     "replace_battery": "battery must be replaced",
     "on_bypass": "on bypass: no battery would take over",
@@ -97,7 +97,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("user is empty or has a control character")
 
     async def measure(self, target: str) -> dict[str, float]:
-        """Ask about the UPS `target`; `Remark` says in words what is not well with it."""
+        """Ask about the UPS `target`; a note says in words what is not well with it."""
         ups, at, where = target.partition("@")
         if not at or not _UPS.match(ups):
             raise CheckError(f"target {target!r} is not ups@host; write apc@localhost or apc@10.0.0.5:3493")
@@ -110,9 +110,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             phases.fail(f"upsd does not know how the UPS is: its status is {shown(' '.join(flags)) or 'not told'}")
         metrics = {"success": 1.0} | {metric: float(flag in flags) for metric, flag in _FLAGS.items()}
         metrics |= _numbers(found) | {"response_seconds": phases.metrics["response_seconds"]}
-        if remark := _remark(metrics):
-            raise Remark(remark, metrics)
-        return metrics
+        return Noted(metrics, _notes(metrics))
 
     async def _ask(self, phases: Phases, ups: str, host: str, port: int, password: str) -> Mapping[str, str]:
         async with phases.phase("response_seconds", "no answer from upsd"):
@@ -142,11 +140,11 @@ def _numbers(found: Mapping[str, str]) -> dict[str, float]:
     return numbers
 
 
-def _remark(metrics: Mapping[str, float]) -> str:
+def _notes(metrics: Mapping[str, float]) -> list[str]:
     """Say what is not well: `UPS on battery, 12 minutes left; battery must be replaced`."""
     said = []
     if metrics["on_battery"]:
         left = metrics.get("battery_runtime_seconds")
         said.append("on battery" + ("" if left is None else f", {left / _MINUTE:.0f} minutes left"))
-    said += [remark for metric, remark in _REMARKS.items() if metrics[metric]]
-    return f"UPS {'; '.join(said)}" if said else ""
+    said += [words for metric, words in _WORDS.items() if metrics[metric]]
+    return [f"UPS {'; '.join(said)}"] if said else []

@@ -27,6 +27,10 @@ CHECKS: dict[str, str] = {
     "mail": "checks.mail:Mail",
     "power": "checks.power:Power",
     "nagios_plugin": "checks.nagios_plugin:NagiosPlugin",
+    "route": "checks.route:Route",
+    "path_mtu": "checks.path_mtu:PathMtu",
+    "lan_hygiene": "checks.lan_hygiene:LanHygiene",
+    "snmp": "checks.snmp:Snmp",
 }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from checks.check import CheckError, Remark, Unreachable
+from checks.check import CheckError, Unreachable
 from checks.child import measure_in_child
 from checks.result import Result
 
@@ -32,17 +32,17 @@ async def run(
     measured_at = clock()
     began = time.perf_counter()
     metrics: dict[str, float] = {}
-    reason = remark = error = None
+    notes: tuple[str, ...] = ()
+    reason = error = None
     try:
         async with asyncio.timeout(check.timeout_seconds) as deadline:
             if getattr(check, "child_process", False):
-                metrics = await measure_in_child(check, target)
+                found = await measure_in_child(check, target)
             else:
-                metrics = await check.measure(target)
+                found = await check.measure(target)
+        metrics, notes = dict(found), getattr(found, "notes", ())
     except Unreachable as exc:
-        metrics, reason = {**check.unreachable, **exc.metrics}, exc.reason
-    except Remark as exc:
-        metrics, remark = exc.metrics, exc.words
+        metrics, reason, notes = {**check.unreachable, **exc.metrics}, exc.reason, exc.notes
     except CheckError as exc:
         error = str(exc)
     except TimeoutError:
@@ -60,7 +60,7 @@ async def run(
         measured_at=measured_at,
         duration_seconds=time.perf_counter() - began,
         metrics=metrics,
+        notes=notes,
         reason=reason,
-        remark=remark,
         error=error,
     )

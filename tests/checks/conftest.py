@@ -21,8 +21,12 @@ import pytest
 import trustme
 from hypothesis import settings
 
+from tests.checks.lab import Chain, made_lab
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from tests.checks.lab import Lab
 
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -251,3 +255,16 @@ def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def free_udp_port() -> int:
     """Return a port on loopback to which nothing answers."""
     return free_port(socket.SOCK_DGRAM)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Make a laboratory: machines and links as the test wants them."""
+    with made_lab() as made:
+        yield made
+
+
+@pytest.fixture
+def chain(lab: Lab) -> Chain:
+    """Make a host, four routers in a row and a far machine, for IPv4 and IPv6."""
+    return Chain(lab)

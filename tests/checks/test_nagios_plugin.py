@@ -61,7 +61,7 @@ def plugin(tmp_path: Path) -> Callable[[str], str]:
 @debian
 async def test_a_real_plugin_that_is_content_gives_its_figures(nginx: Nginx) -> None:
     tcp = await plug(f"check_tcp -H 127.0.0.1 -p {nginx.http}")
-    assert (tcp.reason, tcp.remark, tcp.error) == (None, None, None)
+    assert (tcp.reason, tcp.notes, tcp.error) == (None, (), None)
     assert tcp.metrics["state"] == 0
     assert 0 <= tcp.metrics["value_seconds[time]"] < 5
     web = await plug(f"/usr/lib/nagios/plugins/check_http -I 127.0.0.1 -p {nginx.http} -u /")
@@ -75,8 +75,7 @@ async def test_a_real_plugin_that_is_content_gives_its_figures(nginx: Nginx) -> 
 @debian
 async def test_a_warning_is_yellow_and_says_the_plugins_words(nginx: Nginx) -> None:
     result = await plug(f"check_http -I 127.0.0.1 -p {nginx.http} -u /missing")
-    assert result.remark is not None
-    assert result.remark.startswith("HTTP WARNING: HTTP/1.1 404 Not Found")
+    assert result.notes[0].startswith("HTTP WARNING: HTTP/1.1 404 Not Found")
     assert (result.metrics["state"], result.reason) == (1, None)
     assert result.metrics["value_bytes[size]"] > 0
     assert judged(result) is State.WARNING

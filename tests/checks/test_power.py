@@ -118,10 +118,10 @@ def says(**metrics: float) -> Callable[[Result], bool]:
     return lambda result: all(result.metrics.get(name) == value for name, value in metrics.items())
 
 
-async def test_on_mains_all_is_well_and_nothing_is_remarked(ups: Ups) -> None:
+async def test_on_mains_all_is_well_and_nothing_is_noted(ups: Ups) -> None:
     ups.becomes()
     result = await ups.when(says(online=1, charging=1, battery_charge_ratio=0.95))
-    assert (result.reason, result.remark, result.error) == (None, None, None)
+    assert (result.reason, result.notes, result.error) == (None, (), None)
     metrics = dict(result.metrics)
     assert metrics.pop("response_seconds") > 0
     assert metrics == {
@@ -137,7 +137,7 @@ async def test_on_mains_all_is_well_and_nothing_is_remarked(ups: Ups) -> None:
 async def test_a_power_cut_warns_at_once_and_says_how_long_it_lasts(ups: Ups) -> None:
     ups.becomes(ups__status="OB DISCHRG", battery__runtime="1260", input__voltage="0")
     result = await ups.when(says(on_battery=1, battery_runtime_seconds=1260))
-    assert result.remark == "UPS on battery, 21 minutes left"
+    assert result.notes == ("UPS on battery, 21 minutes left",)
     assert (result.metrics["online"], result.metrics["success"], result.metrics["input_volts"]) == (0, 1, 0)
     state, breaches = judge_once(result, load_limits())
     assert state is State.WARNING
@@ -149,7 +149,7 @@ async def test_a_power_cut_warns_at_once_and_says_how_long_it_lasts(ups: Ups) ->
 async def test_an_empty_battery_is_critical(ups: Ups) -> None:
     ups.becomes(ups__status="OB LB", battery__runtime="100", battery__charge="9")
     result = await ups.when(says(low_battery=1, battery_runtime_seconds=100))
-    assert result.remark == "UPS on battery, 2 minutes left; battery low"
+    assert result.notes == ("UPS on battery, 2 minutes left; battery low",)
     state, breaches = judge_once(result, load_limits())
     assert state is State.CRITICAL
     assert {"low_battery", "battery_runtime_seconds"} <= {breach.metric for breach in breaches}
@@ -158,7 +158,7 @@ async def test_an_empty_battery_is_critical(ups: Ups) -> None:
 async def test_what_else_is_not_well_is_said(ups: Ups) -> None:
     ups.becomes(ups__status="OL RB BYPASS OVER", ups__load="104")
     result = await ups.when(says(replace_battery=1))
-    assert result.remark == "UPS battery must be replaced; on bypass: no battery would take over; overloaded"
+    assert result.notes == ("UPS battery must be replaced; on bypass: no battery would take over; overloaded",)
     assert result.metrics["load_ratio"] == pytest.approx(1.04)
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from checks.check import CheckError, Remark, Unreachable
-from checks.formats import as_nagios
-from checks.line_protocol import encode_result
+from checks.check import CheckError, Noted, Unreachable
 from checks.phases import Phases
 from checks.run import run
-from checks.verdict import State, judge_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -60,16 +57,17 @@ async def test_no_answer_is_a_measurement_with_its_reason_and_what_was_still_see
     assert (result.reason, result.error) == ("connection refused", None)
 
 
-async def test_what_a_target_says_of_itself_goes_along_with_the_metrics_and_decides_nothing() -> None:
-    async def remark() -> dict[str, float]:
-        raise Remark("on battery", {"success": 1.0})
+async def test_notes_go_along_with_an_answer_and_with_a_missing_one() -> None:
+    async def answer() -> dict[str, float]:
+        return Noted({"hops": 2.0}, ["1  10.0.0.1", "2  10.0.1.1"])
 
-    result = await tell(remark)
-    assert (result.metrics, result.remark) == ({"success": 1.0}, "on battery")
-    assert (result.reason, result.error) == (None, None)
-    assert judge_once(result, []) == (State.OK, [])
-    assert as_nagios(result, []) == "STORY OK - t: on battery | success=1"
-    assert 'reason="on battery"' in encode_result(result)
+    async def refuse() -> dict[str, float]:
+        raise Unreachable("hop 2 is silent", {"hops": 1.0}, ["1  10.0.0.1"])
+
+    answered, refused = await tell(answer), await tell(refuse)
+    assert (answered.metrics, answered.notes) == ({"hops": 2.0}, ("1  10.0.0.1", "2  10.0.1.1"))
+    assert asdict(answered)["metrics"] == {"hops": 2.0}
+    assert (refused.reason, refused.notes) == ("hop 2 is silent", ("1  10.0.0.1",))
 
 
 async def test_our_own_trouble_and_a_defect_are_errors_without_metrics() -> None:
