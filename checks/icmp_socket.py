@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
 from checks.packets import Answer, Packet
-from checks.refusals import refusal_words
+from checks.refusals import read_refusal, refusal_words
 from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ class EchoSocket:
     def __init__(self, address: Address, source: str | None, payload_bytes: int) -> None:
         """Open the socket; `CheckError` says what permission or local address is missing, `OSError` is no route."""
         family, where = address
-        self._protocol = _V6 if family == socket.AF_INET6 else _V4
         self._cookie = os.urandom(COOKIE_BYTES)
         self._payload = (self._cookie * (payload_bytes // COOKIE_BYTES + 1))[:payload_bytes]
-        self._socket = _open(family, self._protocol)
+        self._socket, self._protocol = open_icmp(family)
         self._stamps = switch_on(self._socket)
         self.steps = Steps()
         try:
@@ -133,8 +132,6 @@ class EchoSocket:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        if sock.type == socket.SOCK_RAW:
-            _filter(sock, self._protocol)
         if source:
             _bind(sock, source)
         try:
@@ -145,6 +142,7 @@ class EchoSocket:
             if exc.errno not in NO_ROUTE:
                 raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
             raise
+        self.source = str(sock.getsockname()[0])
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
     def _read(self) -> Answer | None:
@@ -164,7 +162,10 @@ class EchoSocket:
             if looped.refusal is not None:
                 sequence = self._ours(looped.data, self._protocol.request)
                 if sequence is not None:
-                    yield Answer(sequence, refusal=refusal_words(looped.refusal))
+                    told = read_refusal(looped.refusal)
+                    yield Answer(
+                        sequence, refusal=refusal_words(looped.refusal), next_mtu=told.next_mtu if told else None
+                    )
             elif looped.sent_at is not None:
                 # By the packet's own bytes, not by a counter: a stamp given to another packet is a whole interval off.
                 at = looped.data.find(self._cookie)
@@ -200,6 +201,18 @@ def checksum(data: bytes) -> int:
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
+
+
+def open_icmp(family: socket.AddressFamily) -> tuple[socket.socket, Protocol]:
+    """Return a socket for ICMP echo that hears replies alone, unprivileged where the kernel lets us, and its protocol.
+
+    `CheckError` says what permission is missing.
+    """
+    protocol = _V6 if family == socket.AF_INET6 else _V4
+    sock = _open(family, protocol)
+    if sock.type == socket.SOCK_RAW:
+        _filter(sock, protocol)
+    return sock, protocol
 
 
 def _open(family: int, protocol: Protocol) -> socket.socket:

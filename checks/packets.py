@@ -24,7 +24,8 @@ class Answer:
     """What came back for one packet: a reply, a corrupted one, or a refusal in words (`host unreachable`).
 
     Or, with `left_at`, no answer but the kernel's word on when the packet left. Instants are nanoseconds: `back_at` of
-    the wall clock, `back_here` of this process' monotonic one.
+    the wall clock, `back_here` of this process' monotonic one. `next_mtu` comes with the refusal of a packet that is
+    too large: what would pass, bytes.
     """
 
     sequence: int
@@ -34,6 +35,7 @@ class Answer:
     corrupted: bool = False
     refusal: str | None = None
     left_at: int | None = None
+    next_mtu: int | None = None
 
 
 @dataclass(slots=True)

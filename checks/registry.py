@@ -20,6 +20,17 @@ CHECKS: dict[str, str] = {
     "host_health": "checks.host_health:HostHealth",
     "unit_state": "checks.unit_state:UnitState",
     "stamp": "checks.stamp:Stamp",
+    "icmp_sweep": "checks.icmp_sweep:IcmpSweep",
+    "tls_certificate": "checks.tls_certificate:TlsCertificate",
+    "timestamp_authority": "checks.timestamp_authority:TimestampAuthority",
+    "ntp_offset": "checks.ntp_offset:NtpOffset",
+    "mail": "checks.mail:Mail",
+    "power": "checks.power:Power",
+    "nagios_plugin": "checks.nagios_plugin:NagiosPlugin",
+    "route": "checks.route:Route",
+    "path_mtu": "checks.path_mtu:PathMtu",
+    "lan_hygiene": "checks.lan_hygiene:LanHygiene",
+    "snmp": "checks.snmp:Snmp",
 }
 
 

@@ -32,15 +32,17 @@ async def run(
     measured_at = clock()
     began = time.perf_counter()
     metrics: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
     reason = error = None
     try:
         async with asyncio.timeout(check.timeout_seconds) as deadline:
             if getattr(check, "child_process", False):
-                metrics = await measure_in_child(check, target)
+                found = await measure_in_child(check, target)
             else:
-                metrics = await check.measure(target)
+                found = await check.measure(target)
+        metrics, notes = dict(found), getattr(found, "notes", ())
     except Unreachable as exc:
-        metrics, reason = {**check.unreachable, **exc.metrics}, exc.reason
+        metrics, reason, notes = {**check.unreachable, **exc.metrics}, exc.reason, exc.notes
     except CheckError as exc:
         error = str(exc)
     except TimeoutError:
@@ -58,6 +60,7 @@ async def run(
         measured_at=measured_at,
         duration_seconds=time.perf_counter() - began,
         metrics=metrics,
+        notes=notes,
         reason=reason,
         error=error,
     )

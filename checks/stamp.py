@@ -118,7 +118,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Send test packets to `target`; see `metrics` for what comes back, `Unreachable` when nothing does."""
         if self.continuous:
             return await self._go_on(target)
-        session = await self._open(target)
+        session = await self.open(target)
         try:
             await session.train(self.count)
             return self._told(session)
@@ -130,7 +130,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         key = (asyncio.get_running_loop(), self, target)
         running = _running.get(key)
         if running is None or running.session.failure is not None:
-            running = _running[key] = _Running(await self._open(target))
+            running = _running[key] = _Running(await self.open(target))
             running.session.go_on(lambda: _still_wanted(key))
         running.asked_at = time.monotonic()
         while not running.session.settled():
@@ -140,7 +140,8 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             running.session.listen()
         return self._told(running.session)
 
-    async def _open(self, target: str) -> Session:
+    async def open(self, target: str) -> Session:
+        """Return a session with the reflector at `target`; the caller sends, and closes it."""
         address = await self._address(target)
         try:
             key = read_key(Path(self.key_file)) if self.key_file else None

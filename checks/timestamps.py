@@ -26,6 +26,7 @@ SOURCE_HELP = "whose instants these are, of the worst packet: 2 the kernel's, 1 
 
 _SO_TIMESTAMPNS, _SO_TIMESTAMPING = 35, 37  # what the socket module does not name; the same on every CPU but SPARC
 _TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE = 1 << 1, 1 << 3, 1 << 4
+_BY_NUMBER, _NUMBER_ONLY = 1 << 7, 1 << 11
 _RECVERR = {(socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)}
 _BY_TIMESTAMPING = 4  # SO_EE_ORIGIN_TIMESTAMPING: not a refusal, but our own packet with its stamp
 _ORIGIN = 4
@@ -71,6 +72,21 @@ def switch_on_receive(sock: socket.socket) -> int:
 
 DEPARTURE = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("=I", _TX_SOFTWARE))
 """Goes along with `sendmsg` for a packet whose departure the error queue is to tell; the socket must stamp arrivals."""
+
+
+def number_departures(sock: socket.socket) -> bool:
+    """Let the error queue tell when each packet left by its number alone, from 0 on; False where it does not.
+
+    A fifth of the cost of getting every packet back whole. But the kernel counts, so this is for a sender that knows of
+    every packet whether it left; calling it again, after a failure, counts from 0 again.
+    """
+    flags = _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, flags)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, flags | _BY_NUMBER | _NUMBER_ONLY)
+    except OSError:
+        return False
+    return True
 
 
 def received_at(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:

@@ -101,24 +101,25 @@ class Service:
             self._outbound.add(self._reporter.itself(self.stamp.counts, now))
 
     async def _beat(self) -> None:
-        """Send a heartbeat like any node: a reflector that dies must not go unnoticed."""
+        """Send a heartbeat like any node, unless an agent beside it does: a reflector's death must not go unnoticed."""
         assert self._outbound is not None  # noqa: S101  (for mypy: `run` starts this only with a collector)
         while True:
             file = self._config.file
-            self._outbound.add(
-                heartbeat(
-                    site=file.site,
-                    node=file.node,
-                    interval_seconds=file.heartbeat_seconds,
-                    began_at=self._began_at,
-                    checks=0,
-                    in_error=0,
-                    overruns=0,
-                    spool=self._outbound.counters(),
+            if file.heartbeat_seconds is not None:
+                self._outbound.add(
+                    heartbeat(
+                        site=file.site,
+                        node=file.node,
+                        interval_seconds=file.heartbeat_seconds,
+                        began_at=self._began_at,
+                        checks=0,
+                        in_error=0,
+                        overruns=0,
+                        spool=self._outbound.counters(),
+                    )
                 )
-            )
             self._outbound.end_hanging_attempt()
-            await asyncio.sleep(file.heartbeat_seconds)
+            await asyncio.sleep(file.heartbeat_seconds or file.publish_seconds)
 
     async def _take_up_changes(self) -> None:
         while True:
