@@ -92,7 +92,7 @@ class EchoSocket:
         packet = _request(self._protocol, self._id, sequence, self._payload)
         steps, left_here, left_at = self.steps.look(), time.monotonic_ns(), time.time_ns()
         try:
-            self._socket.send(packet)
+            self._send(packet)
         except BlockingIOError:
             raise OSError(errno.ENOBUFS, "the send buffer is full") from None
         except PermissionError:
@@ -102,6 +102,14 @@ class EchoSocket:
                 raise CheckError(f"cannot send ICMP echo: {exc.strerror}") from None
             raise
         return Packet(left_at, left_here, steps, min(self._stamps, RECEIVE))
+
+    def _send(self, packet: bytes) -> None:
+        try:
+            self._socket.send(packet)
+        except BlockingIOError:
+            raise
+        except OSError:  # it may be the refusal of an earlier packet, told now that we call: that clears it
+            self._socket.send(packet)
 
     def read(self) -> Iterator[Answer]:
         """Hand out what has come back so far, without waiting."""

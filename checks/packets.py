@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checks.timestamps import BOTH, USER
+from checks.timestamps import BOTH, RECEIVE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,7 +90,9 @@ class Packets:
             self.refusal = answer.refusal
             return True
         if answer.left_at is not None:
-            packet.left_at, packet.source = answer.left_at, BOTH
+            packet.left_at = answer.left_at
+            if packet.source == RECEIVE:  # what already came back by another clock stays of that clock
+                packet.source = BOTH
             return False
         if answer.corrupted:
             self._corrupted += 1

@@ -16,9 +16,8 @@ from agents.outbound import Outbound
 from agents.reflector.config import load
 from agents.reflector.report import Reporter
 from agents.reflector.stamp import Limits, StampReflector
-from checks import stamp_wire as wire
 from checks.address import literal, split_host_port
-from checks.clock_quality import clock_quality
+from checks.clock_quality import stamp_error_estimate
 from checks.strict import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("nhip.reflector")
 
 _REFRESH_SECONDS = 16.0
-_TRUSTED_SECONDS = 0.0001
 
 
 class Service:
@@ -41,7 +39,7 @@ class Service:
         addresses = [literal(*split_host_port(text))[0] for text in file.listen]
         limits = Limits(file.limits.packets_per_second, file.limits.burst, file.limits.sessions)
         self.stamp = StampReflector(addresses, keys=config.keys, limits=limits, clock_estimate=self._clock_estimate)
-        self._reporter = Reporter(file.site, file.node, time.time_ns())
+        self._reporter = Reporter(file.site, file.node, time.monotonic_ns())
         self._outbound = None
         if file.collector is not None:
             self._outbound = Outbound(Path(file.data), file.collector, config.token, file.spool, say=log.warning)
@@ -84,7 +82,7 @@ class Service:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             self.stamp.refresh()
-            self.stamp.sessions.forget_silent(time.time_ns(), self._config.file.forget_seconds)
+            self.stamp.sessions.forget_silent(time.monotonic_ns(), self._config.file.forget_seconds)
             refused = {name: value for name, value in self.stamp.counts.items() if name.startswith("refused")}
             if sum(refused.values()) != told:
                 log.warning("packets refused so far: %s", ", ".join(f"{n[8:]} {v}" for n, v in sorted(refused.items())))
@@ -96,8 +94,9 @@ class Service:
         assert self._outbound is not None  # noqa: S101  (for mypy: `run` starts this only with a collector)
         while True:
             await asyncio.sleep(self._config.file.publish_seconds)
-            now = time.time_ns()
-            for result in self._reporter.senders(self.stamp.sessions.items(), self._config.sites, now):
+            now, here = time.time_ns(), time.monotonic_ns()
+            sessions = self.stamp.sessions.items()
+            for result in self._reporter.senders(sessions, self._config.sites, now=now, here=here):
                 self._outbound.add(result)
             self._outbound.add(self._reporter.itself(self.stamp.counts, now))
 
@@ -140,7 +139,7 @@ class Service:
 
     def _use(self, config: ReflectorConfig) -> None:
         before, now = self._config.file, config.file
-        for field in ("listen", "data", "limits"):
+        for field in ("site", "node", "listen", "data", "limits"):
             if getattr(before, field) != getattr(now, field):
                 problem = "cannot change while the reflector runs: restart it"
                 raise ConfigError([(f"$.{field}", problem)], str(self._path))
@@ -153,7 +152,4 @@ class Service:
             self._outbound.use(now.collector, config.token, now.spool)
 
     def _clock_estimate(self) -> int:
-        if self._config.file.trust_clock:
-            return wire.error_estimate(_TRUSTED_SECONDS, synchronised=True)
-        quality = clock_quality()
-        return wire.error_estimate(quality.error_seconds, synchronised=quality.synchronised)
+        return stamp_error_estimate(trust_clock=self._config.file.trust_clock)
