@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class CheckError(Exception):
@@ -15,11 +15,24 @@ class CheckError(Exception):
 class Unreachable(Exception):  # noqa: N818  (not a fault of ours: "unreachable" is a measurement)
     """The target did not answer as it should. `reason` says what was seen; `metrics` is what was still measured."""
 
-    def __init__(self, reason: str, metrics: Mapping[str, float] | None = None) -> None:
-        """Take the words for a person, and the figures gathered before it failed."""
+    def __init__(self, reason: str, metrics: Mapping[str, float] | None = None, notes: Iterable[str] = ()) -> None:
+        """Take the words for a person, the figures gathered before it failed, and notes as `Noted` has them."""
         super().__init__(reason)
         self.reason = reason
         self.metrics = dict(metrics or {})
+        self.notes = tuple(notes)
+
+
+class Noted(dict[str, float]):
+    """Metrics with notes: what people want to read beside the numbers and no number can say, such as addresses.
+
+    Nothing is judged by a note. `nhip check run` prints them a line each; on the wire they are one text field.
+    """
+
+    def __init__(self, metrics: Mapping[str, float], notes: Iterable[str]) -> None:
+        """Take both; a note is one short line."""
+        super().__init__(metrics)
+        self.notes = tuple(notes)
 
 
 class Check(Protocol):
@@ -46,7 +59,7 @@ class Check(Protocol):
         ...
 
     async def measure(self, target: str) -> dict[str, float]:
-        """Measure `target` once and return its metrics; absent means not measured.
+        """Measure `target` once and return its metrics (`Noted`, if words belong to them); absent means not measured.
 
         Raises `Unreachable` when the target did not answer, `CheckError` when we could not ask.
         """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from checks.check import CheckError, Unreachable
+from checks.check import CheckError, Noted, Unreachable
 
 if TYPE_CHECKING:
     from checks.check import Check
@@ -36,6 +36,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What it found: metrics; `reason` where the target did not answer; `error` where the child could not measure."""
 
     metrics: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
     reason: str | None = None
     error: str | None = None
 
@@ -70,8 +71,8 @@ async def measure_in_child(check: Check, target: str) -> dict[str, float]:
     if reply.error is not None:
         raise CheckError(reply.error)
     if reply.reason is not None:
-        raise Unreachable(reply.reason, reply.metrics)
-    return reply.metrics
+        raise Unreachable(reply.reason, reply.metrics, reply.notes)
+    return Noted(reply.metrics, reply.notes)
 
 
 async def _answer(request: Request) -> Reply:
@@ -79,9 +80,10 @@ async def _answer(request: Request) -> Reply:
 
     check = registry.make(request.check, request.parameters)
     try:
-        return Reply(metrics=await check.measure(request.target))
+        metrics = await check.measure(request.target)
+        return Reply(metrics=metrics, notes=getattr(metrics, "notes", ()))
     except Unreachable as exc:
-        return Reply(metrics={**check.unreachable, **exc.metrics}, reason=exc.reason)
+        return Reply(metrics={**check.unreachable, **exc.metrics}, reason=exc.reason, notes=exc.notes)
     except CheckError as exc:
         return Reply(error=str(exc))
     except ImportError as exc:

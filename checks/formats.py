@@ -24,10 +24,10 @@ Judged = tuple["Result", State, "list[Breach]"]
 
 
 def as_text(result: Result, limits: Sequence[Limit]) -> str:
-    """Several lines for a person: the state, what is wrong, each metric."""
+    """Several lines for a person: the state, what is wrong, each note, each metric."""
     state, breaches = judge_once(result, limits)
     lines = [f"{result.check} {result.target}: {state.name}"]
-    lines += [f"  {words}" for words in _complaints(result, breaches)]
+    lines += [f"  {words}" for words in (*_complaints(result, breaches), *result.notes)]
     width = max(map(len, result.metrics), default=0)
     lines += [f"  {name:<{width}}  {_shown(name, value)}" for name, value in result.metrics.items()]
     return "\n".join(lines)

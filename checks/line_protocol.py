@@ -82,9 +82,11 @@ def encode(point: Point) -> str:
 
 
 def encode_result(result: Result) -> str:
-    """Return the line of a result: its metrics as floats, `duration_seconds`, and `reason` or `error` as text."""
+    """Return the line of a result: its metrics as floats, `duration_seconds`, and notes, reason or error as text."""
     fields: dict[str, Value] = {name: float(value) for name, value in result.metrics.items()}
     fields["duration_seconds"] = round(result.duration_seconds, 6)
+    if result.notes:
+        fields["notes"] = "; ".join(result.notes)
     if result.reason is not None:
         fields["reason"] = result.reason
     if result.error is not None:

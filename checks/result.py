@@ -20,6 +20,7 @@ class Result:
       absent, and `reason` says in words what was seen ("connection refused");
     * *we* could not measure: `error` says why, and there are no metrics.
 
+    `notes` is what only words can say beside the numbers: the addresses of a path, the makers of a mess.
     `measured_at` is nanoseconds since the epoch in UTC, taken when the measurement began.
     """
 
@@ -30,5 +31,6 @@ class Result:
     measured_at: int
     duration_seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     reason: str | None = None
     error: str | None = None

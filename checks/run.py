@@ -32,6 +32,7 @@ async def run(
     measured_at = clock()
     began = time.perf_counter()
     metrics: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
     reason = error = None
     try:
         async with asyncio.timeout(check.timeout_seconds) as deadline:
@@ -39,8 +40,9 @@ async def run(
                 metrics = await measure_in_child(check, target)
             else:
                 metrics = await check.measure(target)
+        notes = getattr(metrics, "notes", ())
     except Unreachable as exc:
-        metrics, reason = {**check.unreachable, **exc.metrics}, exc.reason
+        metrics, reason, notes = {**check.unreachable, **exc.metrics}, exc.reason, exc.notes
     except CheckError as exc:
         error = str(exc)
     except TimeoutError:
@@ -58,6 +60,7 @@ async def run(
         measured_at=measured_at,
         duration_seconds=time.perf_counter() - began,
         metrics=metrics,
+        notes=notes,
         reason=reason,
         error=error,
     )

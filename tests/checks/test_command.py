@@ -13,7 +13,7 @@ import pytest
 from checks import registry
 from checks.command import main
 from checks.describe import parameters, unit
-from checks.formats import as_line, as_nagios, decimal
+from checks.formats import as_json, as_line, as_nagios, as_text, decimal
 from checks.limits import Level, Limit, load_limits
 from checks.line_protocol import Point, decode
 from checks.result import Result
@@ -88,6 +88,13 @@ def test_the_node_itself_needs_no_target(capsys: pytest.CaptureFixture[str]) -> 
     items = re.findall(r"(?:'[^']*'|\S)+", data)
     assert items
     assert all(PERFORMANCE.fullmatch(item) for item in items)
+
+
+def test_notes_are_for_people_and_programs_and_spare_the_one_line() -> None:
+    noted = result(metrics={"success": 1.0}, notes=("1  10.0.0.1", "2  10.0.1.1"))
+    assert as_text(noted, []) == "http_get https://a/: OK\n  1  10.0.0.1\n  2  10.0.1.1\n  success  1"
+    assert json.loads(as_json(noted, []))["notes"] == ["1  10.0.0.1", "2  10.0.1.1"]
+    assert "10.0.0.1" not in as_nagios(noted, [])
 
 
 def test_a_silent_address_is_critical_and_loopback_ok_through_the_one_door(namespace: Namespace) -> None:

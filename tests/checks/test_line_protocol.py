@@ -143,3 +143,13 @@ def test_a_result_becomes_a_line_with_its_reason_and_without_what_was_not_measur
         "tcp_connect,node=gw,site=31120,target=10.0.0.1:443 "
         'success=0.0,duration_seconds=0.25,reason="connection refused" 7'
     )
+
+
+def test_notes_are_one_text_beside_the_numbers() -> None:
+    facts = {"site": "31120", "node": "", "check": "route", "target": "10.0.1.1", "measured_at": 7}
+    result = Result(**facts, duration_seconds=1.0, metrics={"hops": 2}, notes=("1  10.0.0.1", "2  10.0.1.1"))  # type: ignore[arg-type]  # of several kinds
+    line = encode_result(result)
+    assert line == 'route,site=31120,target=10.0.1.1 hops=2.0,duration_seconds=1.0,notes="1  10.0.0.1; 2  10.0.1.1" 7'
+    [point] = decode(line.encode())
+    assert isinstance(point, Point)
+    assert point.fields["notes"] == "1  10.0.0.1; 2  10.0.1.1"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from checks.check import CheckError, Unreachable
+from checks.check import CheckError, Noted, Unreachable
 from checks.phases import Phases
 from checks.run import run
 
@@ -55,6 +55,18 @@ async def test_no_answer_is_a_measurement_with_its_reason_and_what_was_still_see
     result = await tell(refuse)
     assert result.metrics == {"success": 0.0, "dns_seconds": 0.1}
     assert (result.reason, result.error) == ("connection refused", None)
+
+
+async def test_notes_go_along_with_an_answer_and_with_a_missing_one() -> None:
+    async def answer() -> dict[str, float]:
+        return Noted({"hops": 2.0}, ["1  10.0.0.1", "2  10.0.1.1"])
+
+    async def refuse() -> dict[str, float]:
+        raise Unreachable("hop 2 is silent", {"hops": 1.0}, ["1  10.0.0.1"])
+
+    answered, refused = await tell(answer), await tell(refuse)
+    assert (answered.metrics, answered.notes) == ({"hops": 2.0}, ("1  10.0.0.1", "2  10.0.1.1"))
+    assert (refused.reason, refused.notes) == ("hop 2 is silent", ("1  10.0.0.1",))
 
 
 async def test_our_own_trouble_and_a_defect_are_errors_without_metrics() -> None:
