@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 SILENCE_NS = SECOND // 2
-_SPIN_NS = 150_000
-_BEHIND_NS = 1_500_000
+_SPIN_NS = 120_000
+_BEHIND_NS = 3_000_000
 _LISTEN_EVERY_NS = 500_000
 _BUFFER_BYTES = 4 << 20
 _READS_AT_ONCE = 64
@@ -104,8 +104,8 @@ class Sender:
                 self._send()
                 # What was missed is not made up for: a burst of it would wait in the line, and look like its end.
                 next_at = max(next_at, now - _BEHIND_NS) + self._bits * SECOND // self._order.rate
-            elif next_at - now > _SPIN_NS:
-                select.select([self._socket], [], [], (next_at - now - _SPIN_NS // 2) / SECOND)
+            elif next_at - now > _SPIN_NS:  # it sleeps a little too long; what is due then goes out together
+                time.sleep((next_at - now) / SECOND)
         return self.flow
 
     def _over(self, now: int) -> bool:
@@ -198,7 +198,7 @@ class Receiver:
             except OSError as exc:
                 self.flow.trouble = _words(exc)
                 break
-            load = wire.read_load(self._buffer[:wire.LOAD_HEADER_BYTES] if length >= wire.LOAD_HEADER_BYTES else b"", self._cookie)
+            load = wire.read_load(memoryview(self._buffer)[:length], self._cookie)
             if load is None:
                 continue
             self.flow.packets += 1

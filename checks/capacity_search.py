@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from checks.capacity_arrivals import Arrivals, Span
 from checks.capacity_wire import Do, Order
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ FIRST_PULSE = 4
 _GROWTH_NEAR, _GROWTH_FAR = 1.25, 1.5  # a bucket is not refilled between pulses that follow each other at once
 _FAR_NS = 10 * _MS
 _TAIL_PACKETS = 3
-_SURE_PACKETS = 8
+_SURE = ((8, _MS), (3, 4 * _MS))  # a tail of so many packets and so long is believed alone
 _PULSE_DELAY_NS = _MS * 2 // 5
 _REPEAT_NS = 20 * _MS
 _LATE_NS = 30 * _MS
@@ -41,10 +42,10 @@ _AIM_NS = 2 * _MS
 _AIM_PACKETS = 4
 _BUSY_SHARE = 4  # packets wait where the delay is at least this part of the aim
 _ORDER_EVERY_NS = 2 * _MS
-_WINDOW_NS = 10 * _MS
-_WINDOW_PACKETS = 8
+_WINDOW_NS = 8 * _MS
+_WINDOW_PACKETS = 6
 _GAIN = 0.4
-_LESS, _MORE = -0.3, 0.1
+_LESS, _MORE = -0.4, 0.1
 _FASTER = 1.25
 _LOSING = 0.03
 
@@ -54,8 +55,13 @@ _REST_LOOP_NS = 5 * _MS
 _REST_SPARE_NS = 5 * _MS
 _SPAN_PACKETS = 36
 _AGREE = 0.01
-_STEADY = 0.05
 _ALONE = 0.95
+_SHARED_SPAN_NS = 80 * _MS
+_SHARED_AGREE = 0.04  # packets of others come in between: a few more or less of them in either half
+_STEADY = 0.05
+_RAMP_NS = 40 * _MS
+_RAMP_FROM = 0.6
+_RAMP_MOST_BURST_NS = 8 * _MS
 PARTS = 4
 
 
@@ -79,17 +85,21 @@ class Estimate:
     burst_bytes: float | None
 
 
+class _Tail(NamedTuple):
+    """How a pulse ended: the packets that went through at once, the rate of those that waited."""
+
+    burst_packets: int
+    rate: float
+    sure: bool
+
+
 class Search:
     """One direction's search, at its receiver. Instants are nanoseconds; a packet's two come from different clocks."""
 
     def __init__(self, *, packet_bytes: int, max_packets: int, max_rate: int, ends_at: int) -> None:
         """Take the length of an IP packet, and the caps: packets, bit/s, and the instant at which it ends anyhow."""
-        self._bits = packet_bytes * 8
+        self._arrivals = Arrivals(packet_bytes * 8)
         self._max_packets, self._max_rate, self._ends_at = max_packets, max_rate, ends_at
-        self._sequence: list[int] = []
-        self._sent: list[int] = []
-        self._received: list[int] = []
-        self._base: int | None = None  # the smallest delay seen, which holds the offset of the clocks
         self._order = Order(1, Do.PULSE, FIRST_PULSE, 0)
         self._ordered_at: dict[int, int] = {}
         self._told_at = -(10**18)
@@ -98,17 +108,16 @@ class Search:
         self._burst_packets: int | None = None
         self._unsure: float | None = None  # the rate of a tail too short to be believed alone
         self._rests_until: int | None = None
-        self._train_from: int | None = None
+        self._ramps_from: int | None = None
+        self._train_from = 0
         self._train_order = 0
-        self._busy_from: int | None = None  # the first of the packets that waited without a break
-        self._judged = 0
         self._settling_order = 0
         self._rate = 0.0
         self._guess = 0.0
         self._loop_ns: int | None = None
         self._seen_order = 0
         self._aim_ns = float(_AIM_NS)
-        self._span: tuple[int, int] | None = None
+        self._span: Span | None = None
 
     @property
     def done(self) -> bool:
@@ -118,16 +127,11 @@ class Search:
     @property
     def heard(self) -> int:
         """How many packets have arrived."""
-        return len(self._received)
+        return len(self._arrivals)
 
     def packet(self, load: Load, received_at: int) -> None:
         """Take a packet in."""
-        self._sequence.append(load.sequence)
-        self._sent.append(load.sent_at)
-        self._received.append(received_at)
-        delay = received_at - load.sent_at
-        if self._base is None or delay < self._base:
-            self._base = delay
+        self._arrivals.add(load, received_at)
         if load.order > self._seen_order:
             self._seen_order = load.order
             ordered_at = self._ordered_at.get(load.order)
@@ -157,8 +161,13 @@ class Search:
         """Return the instant at which `next` is worth asking again, if nothing arrives before."""
         return min(self._ends_at, self._told_at + _REPEAT_NS)
 
+    @property
+    def _sent(self) -> int:
+        """How many packets have been sent, as far as it shows."""
+        return self._arrivals.sequence[-1] + 1 if len(self._arrivals) else 0
+
     def _spent(self) -> bool:
-        return bool(self._sequence) and self._sequence[-1] + 1 >= self._max_packets
+        return self._sent >= self._max_packets
 
     def _give(self, do: Do, packets: int, rate: float) -> None:
         self._order = Order(self._order.number + 1, do, packets, round(min(rate, self._max_rate)))
@@ -166,39 +175,36 @@ class Search:
     # Pulses.
 
     def _after_pulse(self, now: int) -> None:
-        arrived = len(self._received) - self._pulse_from
-        last = self._received[-1] if arrived else now
+        arrived = len(self._arrivals) - self._pulse_from
+        last = self._arrivals.received[-1] if arrived else now
         if not self._pulse_ends_seen and not (arrived and now - last > _LATE_NS + (self._loop_ns or 0)):
             return
         found = self._tail()
         lost = self._order.packets - arrived
-        if found is not None and (self._unsure or arrived - found[1] > _SURE_PACKETS):
-            self._burst_packets = found[0]
-            self._start_train(min(found[2], self._unsure or found[2]), now)
+        if found is not None and (self._unsure or found.sure):
+            self._burst_packets = found.burst_packets
+            self._start_train(min(found.rate, self._unsure or found.rate), now)
         elif lost > max(2, self._order.packets // 4):  # a policer: what is over its burst is thrown away, not queued
             self._burst_packets = 0
-            self._start_train(arrived * self._bits / _POLICED_SECONDS, now)
+            self._start_train(arrived * self._arrivals.bits / _POLICED_SECONDS, now)
         else:
-            self._unsure = None if found is None else found[2]
+            self._unsure = None if found is None else found.rate
             self._next_pulse(now)
-        self._pulse_from, self._pulse_ends_seen = len(self._received), False
+        self._pulse_from, self._pulse_ends_seen = len(self._arrivals), False
 
     def _next_pulse(self, now: int) -> None:
         far = min(1.0, (self._loop_ns or 0) / _FAR_NS)
         packets = math.ceil(self._order.packets * (_GROWTH_NEAR + (_GROWTH_FAR - _GROWTH_NEAR) * far))
-        if self._sequence[-1] + 1 + 2 * packets > self._max_packets:  # no burst we may spend: as fast as we may, then
+        if self._sent + 2 * packets > self._max_packets:  # no burst we may spend: as fast as we may, then
             sent, received = self._pulse()
             taken = max(received[-1] - received[0], sent[-1] - sent[0], 1)
-            self._start_train((len(received) - 1) * self._bits * SECOND / taken, now)
+            self._start_train((len(received) - 1) * self._arrivals.bits * SECOND / taken, now)
         else:
             self._give(Do.PULSE, packets, 0)
 
-    def _tail(self) -> tuple[int, int, float] | None:
-        """Return which packet of the pulse waited first, which waited half as long as the last, and the rate of those
-        from there on; None if none had to wait.
-        """
-        assert self._base is not None  # noqa: S101  (for mypy: a packet has arrived)
-        delays = [r - s - self._base for s, r in zip(*self._pulse(), strict=True)]
+    def _tail(self) -> _Tail | None:
+        """Describe the packets of the pulse that had to wait; None if none had to."""
+        delays = self._arrivals.delays(self._pulse_from, len(self._arrivals) - 1)
         if len(delays) <= _TAIL_PACKETS:
             return None
         at_end = sorted(delays[-_TAIL_PACKETS:])[_TAIL_PACKETS // 2]
@@ -210,62 +216,89 @@ class Search:
         count, taken = len(delays) - 1 - half, received[-1] - received[half]
         if count < _TAIL_PACKETS - 1 or taken < (at_end - at_end // 2) * 0.6:  # one gap, as of a processor held up
             return None
-        return first, half, count * self._bits * SECOND / taken
+        sure = any(count >= packets and taken >= ns for packets, ns in _SURE)
+        return _Tail(first, count * self._arrivals.bits * SECOND / taken, sure)
 
     def _pulse(self) -> tuple[Sequence[int], Sequence[int]]:
-        return self._sent[self._pulse_from :], self._received[self._pulse_from :]
+        return self._arrivals.sent[self._pulse_from :], self._arrivals.received[self._pulse_from :]
 
     # The train.
 
     def _start_train(self, rate: float, now: int) -> None:
         """Spend again what the bucket has taken in since the pulse ended, then go on at the rate of its tail."""
         self._rate = self._guess = min(rate, float(self._max_rate))
-        self._aim_ns = max(_AIM_NS, _AIM_PACKETS * self._bits * SECOND / self._rate)
-        refilled = self._rate * (now - self._received[-1] + (self._loop_ns or 0)) / SECOND / self._bits
-        self._give(Do.TRAIN, int(min(self._burst_packets or 0, refilled)), self._rate)
+        self._aim_ns = max(_AIM_NS, _AIM_PACKETS * self._arrivals.bits * SECOND / self._rate)
+        self._train_from = len(self._arrivals)
+        self._arrivals.begin()
+        refilled = self._rate * (now - self._arrivals.received[-1] + (self._loop_ns or 0)) / SECOND / self._arrivals.bits
+        prelude = int(min(self._burst_packets or 0, refilled))
+        burst_ns = prelude * self._arrivals.bits * SECOND / self._rate
+        if (self._loop_ns or 0) > _REST_LOOP_NS and burst_ns < _RAMP_MOST_BURST_NS:
+            self._ramps_from, prelude, rate = now, 0, self._rate * _RAMP_FROM
+        else:
+            self._ramps_from, rate = None, self._rate
+        self._give(Do.TRAIN, prelude, rate)
         self._train_order = self._settling_order = self._order.number
-        self._train_from = self._judged = len(self._received)
+
+    def _ramp(self, now: int) -> None:
+        """Rise to the rate gently where we would hear late that it is too much for the others; then spend the burst."""
+        assert self._ramps_from is not None  # noqa: S101  (for mypy)
+        past = (now - self._ramps_from) / _RAMP_NS
+        if past < 1:
+            self._give(Do.TRAIN, 0, self._rate * (_RAMP_FROM + (1 - _RAMP_FROM) * past))
+            return
+        self._ramps_from = None
+        self._give(Do.TRAIN, self._burst_packets or 0, self._rate)
+        self._settling_order = self._order.number
 
     def _steer(self, now: int) -> None:
         """Judge what has arrived; end, or say how fast to go on."""
-        self._mark_busy()
+        self._arrivals.judge(self._aim_ns / _BUSY_SHARE, _LOSING)
         if self._rests_until is not None:
             self._after_rest(now)
             return
-        window = self._window(len(self._received) - 1, _WINDOW_NS, _WINDOW_PACKETS)
+        window = self._arrivals.latest(_WINDOW_NS, _WINDOW_PACKETS, self._train_from)
         if window is None or self._seen_order < self._train_order:
+            if self._ramps_from is not None:
+                self._ramp(now)
             return
         loop = self._loop_ns or 0
-        on_the_way = min(loop, _SPAN_NS // 2) if loop > _REST_LOOP_NS else 0
+        alone = self._arrivals.rate(*window) >= _ALONE * self._guess
+        on_the_way = min(loop, _SPAN_NS // 2) if alone and loop > _REST_LOOP_NS else 0
         if self._settled(_SPAN_NS - on_the_way):
             if on_the_way:  # what was sent and has not arrived yet completes the span: no need to send more
                 self._rests_until = now + loop + _REST_SPARE_NS
                 self._give(Do.TRAIN, 0, 0)
             else:
                 self._give(Do.STOP, 0, 0)
-            return
-        self._follow(*window)
-        self._give(Do.TRAIN, 0, self._rate)
+        elif self._ramps_from is not None and not self._waits(*window):
+            self._ramp(now)
+        else:
+            self._ramps_from = None
+            self._follow(*window)
+            self._give(Do.TRAIN, 0, self._rate)
+
+    def _waits(self, first: int, last: int) -> bool:
+        return min(self._arrivals.delays(first, last)) > self._aim_ns / _BUSY_SHARE or self._arrivals.loss(first, last) > _LOSING
 
     def _after_rest(self, now: int) -> None:
         """Judge the whole span, now that what was on its way has arrived; go on where it does not agree."""
         assert self._rests_until is not None  # noqa: S101  (for mypy)
-        if now < self._rests_until and now - self._received[-1] < _REST_SPARE_NS + (self._loop_ns or 0):
+        if now < self._rests_until and now - self._arrivals.received[-1] < _REST_SPARE_NS + (self._loop_ns or 0):
             return
         self._rests_until = None
         if self._settled(round(_SPAN_NS * _SHORT_SPAN)):
             self._give(Do.STOP, 0, 0)
         else:
-            self._busy_from = None
             self._start_train(self._rate, now)
 
     def _follow(self, first: int, last: int) -> None:
         """Set the rate by what arrived last, and by how far its delay is from the aim."""
-        arrival, delay = self._arrival_rate(first, last), self._least_delay(first, last)
-        loss = self._loss(first, last)
+        arrival, delay = self._arrivals.rate(first, last), min(self._arrivals.delays(first, last))
+        loss = self._arrivals.loss(first, last)
         if loss > _LOSING:
             self._aim_ns = min(self._aim_ns, max(_MS, delay / 2))
-        if delay > self._aim_ns / _BUSY_SHARE or loss > _LOSING:
+        if self._waits(first, last):
             loop = max(self._loop_ns or 0, _MS) + _WINDOW_NS
             turn = _GAIN * (self._aim_ns - delay) / loop
             self._rate = arrival * (1 + max(_LESS, min(_MORE, turn)))
@@ -273,109 +306,47 @@ class Search:
             self._rate = min(self._rate, arrival * _FASTER) * _FASTER
             self._settling_order = self._order.number + 1
 
-    def _mark_busy(self) -> None:
-        """Follow where packets wait without a break: one that does not wait, and loses none, ends the stretch."""
-        assert self._base is not None  # noqa: S101  (for mypy: a packet has arrived)
-        least = self._base + self._aim_ns / _BUSY_SHARE
-        losing = len(self._received) - self._judged > _WINDOW_PACKETS and (
-            self._loss(self._judged, len(self._received) - 1) > _LOSING
-        )
-        for index in range(self._judged, len(self._received)):
-            if self._received[index] - self._sent[index] > least or losing:
-                if self._busy_from is None:
-                    self._busy_from = index
-            else:
-                self._busy_from = None
-        self._judged = len(self._received)
-
     def _settled(self, span_ns: int) -> bool:
-        """Whether the last stretch of waiting packets is long, its halves agree, and its delay stands still.
+        """Whether packets have waited for long enough, the halves of that agree, and their delay stands still.
 
         A delay that grows is a share taken from others. Where nobody else is (the rate is that of the pulse's tail)
         it may: then the rate does not depend on how fast we send.
         """
-        if self._busy_from is None:
-            return False
-        window = self._window(len(self._received) - 1, span_ns, _SPAN_PACKETS * span_ns // _SPAN_NS)
-        if window is None or window[0] < self._busy_from:
-            return False
-        for first in (window[0], self._busy_from):
-            if self._is_steady(first, window[1]):
-                self._span = (first, window[1])
+        for length in (span_ns, _SHARED_SPAN_NS, 2 * _SHARED_SPAN_NS):
+            span = self._arrivals.span(length, _SPAN_PACKETS * length // _SPAN_NS, PARTS)
+            if span is None:
+                return False
+            alone = span.rate >= _ALONE * self._guess
+            shared = length >= _SHARED_SPAN_NS and abs(span.growth) <= _STEADY
+            if (alone and span.disagreement() <= _AGREE) or (shared and span.disagreement() <= _SHARED_AGREE):
+                self._span = span
                 return True
         return False
-
-    def _is_steady(self, first: int, last: int) -> bool:
-        middle = (first + last) // 2
-        one, other = self._arrival_rate(first, middle), self._arrival_rate(middle, last)
-        rate = self._arrival_rate(first, last)
-        if abs(one - other) > _AGREE * rate:
-            return False
-        edge = max(3, (last - first) // 12)
-        grown = self._mid_delay(last - edge, last) - self._mid_delay(first, first + edge)
-        steady = abs(grown) <= _STEADY * (self._received[last] - self._received[first])
-        return steady or rate >= _ALONE * self._guess
-
-    def _window(self, last: int, ns: int, packets: int) -> tuple[int, int] | None:
-        """Return the packets of the train that end at `last` and are long enough, both in time and number."""
-        if self._train_from is None:
-            return None
-        first = last - packets
-        while first > self._train_from and self._received[last] - self._received[first] < ns:
-            first -= 1
-        if first < self._train_from or self._received[last] - self._received[first] < ns:
-            return None
-        return first, last
-
-    def _arrival_rate(self, first: int, last: int) -> float:
-        return (last - first) * self._bits * SECOND / max(1, self._received[last] - self._received[first])
-
-    def _delays(self, first: int, last: int) -> list[int]:
-        base = self._base or 0
-        return [self._received[i] - self._sent[i] - base for i in range(first, last + 1)]
-
-    def _least_delay(self, first: int, last: int) -> int:
-        return min(self._delays(first, last))
-
-    def _mid_delay(self, first: int, last: int) -> int:
-        ordered = sorted(self._delays(first, last))
-        return ordered[len(ordered) // 2]
-
-    def _loss(self, first: int, last: int) -> float:
-        expected = self._sequence[last] - self._sequence[first]
-        return max(0.0, 1 - (last - first) / expected) if expected > 0 else 0.0
 
     # What came of it.
 
     def estimate(self) -> Estimate | None:
         """Return what was found; None where too few packets came to tell anything."""
-        span = self._span or self._best_span()
+        span, arrivals = self._span or self._arrivals.all_waiting(PARTS), self._arrivals
+        last = len(arrivals) - 1
+        if span is None and last - self._train_from >= PARTS:  # nothing waited: what was sent is what came
+            span = Span(arrivals.rate(self._train_from, last), (), 0.0, 0.0, ())
         if span is None:
             return None
-        first, last = span
-        marks = [first + (last - first) * part // PARTS for part in range(PARTS + 1)]
-        parts = [self._arrival_rate(a, b) for a, b in zip(marks, marks[1:], strict=False) if b > a]
-        sent = max(self._sequence) + 1
+        waits = sorted(arrivals.received[i] - arrivals.sent[i] - arrivals.base for i in span.steps)
+        sent = max(arrivals.sequence) + 1
         return Estimate(
-            rate=self._arrival_rate(first, last),
+            rate=span.rate,
             settled=self._span is not None,
-            low=min(parts),
-            high=max(parts),
-            span_seconds=(self._received[last] - self._received[first]) / SECOND,
-            queue_delay_seconds=max(0, self._mid_delay(first, last)) / SECOND,
-            loss_ratio=max(0.0, 1 - len(self._received) / sent),
+            low=min(span.parts, default=span.rate),
+            high=max(span.parts, default=span.rate),
+            span_seconds=span.seconds,
+            queue_delay_seconds=waits[len(waits) // 2] / SECOND if waits else 0.0,
+            loss_ratio=max(0.0, 1 - len(arrivals) / sent),
             packets=sent,
-            received=len(self._received),
-            burst_bytes=None if self._burst_packets is None else self._burst_packets * self._bits / 8,
+            received=len(arrivals),
+            burst_bytes=None if self._burst_packets is None else self._burst_packets * arrivals.bits / 8,
         )
-
-    def _best_span(self) -> tuple[int, int] | None:
-        """Return the last stretch to speak of where the search did not settle: busy if there is one, else the train."""
-        last = len(self._received) - 1
-        start = self._busy_from if self._busy_from is not None else self._train_from
-        if start is None or last - start < _WINDOW_PACKETS:
-            return None
-        return start, last
 
 
 def _last_below(delays: Sequence[int], least: int) -> int:
