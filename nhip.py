@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("collector.up.command", "everything on this machine: collector, agent and board"),
     "check": ("checks.command", "list the checks, or run one now"),
     "agent": ("agents.command", "the service at a site: run, validate, status"),
+    "reflector": ("agents.reflector.command", "answer the sites' test packets at the data centre: run, validate"),
     "collector": ("collector.command", "receive, judge, tell: serve, validate, replay"),
     "status": ("collector.ask.command:status", "how sites stand right now"),
     "incidents": ("collector.ask.command:incidents", "list, show and acknowledge incidents"),

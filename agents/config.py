@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from agents.secret import Token, read_token
 from checks import registry
+from checks.secret import Secret, read_secret
 from checks.strict import ConfigError, build, load_yaml
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class AgentConfig:
 
     file: AgentFile
     jobs: tuple[Job, ...]
-    token: Token
+    token: Secret
 
 
 def load(path: Path, make: Make = registry.make) -> AgentConfig:
@@ -99,7 +99,7 @@ def load(path: Path, make: Make = registry.make) -> AgentConfig:
     problems: Problems = []
     file = _structure(raw, problems)
     jobs = _jobs(raw.get("checks"), make, problems)
-    token = _collector(raw.get("collector"), problems)
+    token = collector_problems(raw.get("collector"), problems)
     if problems or file is None:
         raise ConfigError(problems, str(path))
     return AgentConfig(file, jobs, token)
@@ -145,22 +145,22 @@ def _check(name: str, parameters: dict[str, object], path: str, make: Make, prob
     return None
 
 
-def _collector(raw: object, problems: Problems) -> Token:
+def collector_problems(raw: object, problems: Problems) -> Secret:
     """Judge the address and the files it points to; return the token, empty where there is none."""
     if not isinstance(raw, dict):
-        return Token()
+        return Secret()
     if isinstance(raw.get("url"), str) and (words := bad_url(raw["url"])):
         problems.append(("$.collector.url", words))
     ca_file = raw.get("ca_file")
     if isinstance(ca_file, str) and (words := _bad_ca_file(ca_file)):
         problems.append(("$.collector.ca_file", words))
     if not isinstance(raw.get("token_file"), str):
-        return Token()
+        return Secret()
     try:
-        return read_token(Path(raw["token_file"]))
+        return read_secret(Path(raw["token_file"]), "token", " that `nhip token new --site …` printed", ascii_only=True)
     except ValueError as exc:
         problems.append(("$.collector.token_file", str(exc)))
-        return Token()
+        return Secret()
 
 
 def _bad_ca_file(path: str) -> str | None:

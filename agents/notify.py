@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
@@ -24,3 +25,12 @@ def watchdog_seconds() -> float | None:
     if not usec.isdecimal() or int(usec) == 0 or pid not in ("", str(os.getpid())):
         return None
     return int(usec) / 1_000_000
+
+
+async def feed_watchdog() -> None:
+    """Show systemd's watchdog, for ever, that the event loop turns."""
+    seconds = watchdog_seconds()
+    while seconds is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(seconds / 3)
+    await asyncio.Event().wait()

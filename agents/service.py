@@ -1,4 +1,4 @@
-"""The agent as a service: it joins schedule, spool and uplink, and answers to signals and systemd."""
+"""The agent as a service: it joins schedule and outbound, and answers to signals and systemd."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.config import load
-from agents.delivery import Delivery
-from agents.gather import Gather
 from agents.heartbeat import heartbeat
-from agents.notify import notify, watchdog_seconds
+from agents.notify import feed_watchdog, notify
+from agents.outbound import Outbound
 from agents.runner import Runner
-from agents.sink import SpoolSink
-from agents.spool import Spool
-from agents.status import Lock, Status
-from agents.uplink import Uplink
+from agents.status import Status
 from checks.strict import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("nhip.agent")
 
 CHECKS_END_WITHIN_SECONDS = 5.0
-LAST_UPLOAD_WITHIN_SECONDS = 5.0
 
 
 class Service:
@@ -39,16 +34,9 @@ class Service:
         """Open all that it needs. `OSError` or `sqlite3.Error` where the folder or the spool cannot be used."""
         self._path, self._config, self._make = path, config, make
         self._began_at = time.monotonic()
-        self._folder = Path(config.file.data)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self._folder)
-        limits = config.file.spool
-        self._spool = Spool(
-            self._folder / "spool.sqlite", max_bytes=limits.max_bytes, drop=limits.drop, say=log.warning
-        )
-        self._delivery = Delivery(self._spool, self._uplink(config), say=log.warning)
-        self._sink = SpoolSink(self._spool, self._delivery, say=log.warning)
-        self._gather = Gather(self._sink, config.file.collector.flush_seconds)
+        file = config.file
+        self._folder = Path(file.data)
+        self._outbound = Outbound(self._folder, file.collector, config.token, file.spool, say=log.warning)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._reloaded = asyncio.Event()
@@ -60,10 +48,10 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        self._runner = Runner(self._config, self._gather.add)
-        self._delivery.start()
+        self._runner = Runner(self._config, self._outbound.add)
+        self._outbound.start()
         self._runner.start()
-        tasks = [asyncio.create_task(step()) for step in (self._beat, self._watch, self._take_up_changes)]
+        tasks = [asyncio.create_task(step()) for step in (self._beat, feed_watchdog, self._take_up_changes)]
         gc.collect()
         gc.freeze()  # what was built to start stays to the end: never walk through it again
         log.info("agent of %s at %s: %d checks", self._config.file.node, self._config.file.site, self._runner.checks)
@@ -80,20 +68,19 @@ class Service:
 
     async def _close(self) -> None:
         await self._runner.stop(CHECKS_END_WITHIN_SECONDS)
-        await self._gather.close()
-        await asyncio.to_thread(self._delivery.stop, LAST_UPLOAD_WITHIN_SECONDS)
+        await self._outbound.send_what_is_left()
         self._write_status()
-        self._spool.close()
-        self._lock.release()
-        log.info("agent stopped; %d batches wait in the spool", self._spool.counters().batches)
+        counters = self._outbound.counters()
+        self._outbound.close()
+        log.info("agent stopped; %d batches wait in the spool", counters.batches)
 
     async def _beat(self) -> None:
         """Say at every heartbeat how the agent does: to the collector, to systemd, and to `nhip agent status`."""
         due = time.monotonic()
         while True:
             file = self._config.file
-            counters = self._spool.counters()
-            self._gather.add(
+            counters = self._outbound.counters()
+            self._outbound.add(
                 heartbeat(
                     site=file.site,
                     node=file.node,
@@ -105,10 +92,10 @@ class Service:
                     spool=counters,
                 )
             )
-            self._sink.aside(self._write_status)
-            trouble = f"; {self._delivery.trouble}" if self._delivery.trouble else ""
+            self._outbound.aside(self._write_status)
+            trouble = f"; {self._outbound.trouble}" if self._outbound.trouble else ""
             notify(f"STATUS={self._runner.checks} checks, {counters.batches} batches wait{trouble}")
-            self._delivery.end_attempt_older_than(3 * file.collector.timeout_seconds)
+            self._outbound.end_hanging_attempt()
             now = time.monotonic()
             due += file.heartbeat_seconds * (1 + max(0, now - due) // file.heartbeat_seconds)
             await self._pause(due - now)
@@ -121,14 +108,6 @@ class Service:
                 await self._reloaded.wait()
         except TimeoutError:
             return
-
-    async def _watch(self) -> None:
-        """Show systemd's watchdog that the event loop turns."""
-        seconds = watchdog_seconds()
-        while seconds is not None:
-            notify("WATCHDOG=1")
-            await asyncio.sleep(seconds / 3)
-        await asyncio.Event().wait()
 
     async def _take_up_changes(self) -> None:
         while True:
@@ -150,19 +129,13 @@ class Service:
         if now.data != before.file.data:
             problem = f"cannot change from {before.file.data} while the agent runs: restart it"
             raise ConfigError([("$.data", problem)], str(self._path))
-        if now.collector != before.file.collector or config.token != before.token:
-            self._delivery.use(self._uplink(config))
+        self._outbound.use(now.collector, config.token, now.spool)
         self._config = config
-        self._spool.set_limits(now.spool.max_bytes, now.spool.drop)
-        self._gather.flush_seconds = now.collector.flush_seconds
         self._runner.replace(config)
         self._reloaded.set()
 
-    def _uplink(self, config: AgentConfig) -> Uplink:
-        return Uplink(config.file.collector, config.token, self._spool.agent)
-
     def _write_status(self) -> None:
-        file, counters, uploaded = self._config.file, self._spool.counters(), self._delivery.last_upload_at
+        file, counters, uploaded = self._config.file, self._outbound.counters(), self._outbound.last_upload_at
         status = Status(
             pid=os.getpid(),
             site=file.site,
@@ -176,9 +149,9 @@ class Service:
             spool_bytes=counters.bytes,
             dropped_batches=counters.dropped_batches,
             dropped_bytes=counters.dropped_bytes,
-            refused_batches=self._delivery.refused_batches,
+            refused_batches=self._outbound.refused_batches,
             last_upload_at=None if uploaded is None else uploaded / 1e9,
-            trouble=self._delivery.trouble,
+            trouble=self._outbound.trouble,
         )
         try:
             status.write(self._folder)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agents.config import Collector
-    from agents.secret import Token
     from agents.spool import Batch
+    from checks.secret import Secret
 
 _WRITE = "/api/v2/write?org=nhip&bucket=nhip&precision=ns"
 _WORTH_PACKING_BYTES = 1_000
@@ -58,7 +58,7 @@ class Uplink:
     """A connection to the collector, opened when it is first needed."""
 
     def __init__(
-        self, collector: Collector, token: Token, agent: str, *, clock: Callable[[], int] = time.time_ns
+        self, collector: Collector, token: Secret, agent: str, *, clock: Callable[[], int] = time.time_ns
     ) -> None:
         """Prepare for `collector`. `OSError` (`ssl.SSLError` is one) where its `ca_file` holds no certificate."""
         parts = urlsplit(collector.url)

@@ -12,13 +12,11 @@ import msgspec
 from checks.address import UnresolvedError, literal, resolve, split_host
 from checks.check import CheckError, Unreachable
 from checks.icmp_socket import COOKIE_BYTES, EchoSocket
-from checks.packets import Packet, Packets, delay_figures
-from checks.timestamps import BOTH, SOURCE_HELP
+from checks.packets import COUNTS_HELP, Answer, Packet, Packets, delay_figures
+from checks.timestamps import SOURCE_HELP, USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from checks.icmp_socket import Answer
+    from collections.abc import Iterable, Sequence
 
 _SPARE_SECONDS = 0.25
 
@@ -40,10 +38,7 @@ class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "loss_ratio": "share of the sent packets that did not come back in time, 0 to 1",
         "packets_sent": "packets that were sent or refused on the way out, count",
         "packets_received": "packets answered in time, count",
-        "packets_late": "packets answered after they were given up for lost, count",
-        "packets_duplicate": "answers beyond the first to the same packet, count",
-        "packets_reordered": "answers that came after that to a later packet (RFC 4737), count",
-        "packets_corrupted": "answers that were not what had been sent; their packets are lost, count",
+        **COUNTS_HELP,
         "timestamp_source": SOURCE_HELP,
     }
     unreachable: ClassVar[Mapping[str, float]] = {"loss_ratio": 1.0}
@@ -89,10 +84,10 @@ class IcmpEcho(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         with socket as echo:
             train = Train(echo, self, ends_at)
             await train.run()
-        metrics = {**summary(train.packets.round_trips()), **train.packets.counts()}
+        metrics = {**summary(train.packets.round_trips()), **train.packets.take_counts()}
         if not metrics["packets_received"]:
-            raise Unreachable(train.refusal or self._silence(), metrics)
-        return metrics
+            raise Unreachable(train.packets.refusal or self._silence(), metrics)
+        return {**metrics, "timestamp_source": float(train.packets.source() or USER)}
 
     def _silence(self) -> str:
         packets = "the packet was" if self.count == 1 else f"none of {self.count} packets was"
@@ -104,7 +99,6 @@ class Train:
 
     def __init__(self, echo: EchoSocket, plan: IcmpEcho, ends_at: float) -> None:
         """Take the socket, the plan, and the instant (`perf_counter`) at which the train ends whatever happens."""
-        self.refusal: str | None = None
         self._defect: Exception | None = None
         self.packets = Packets(plan.packet_timeout_seconds)
         self._echo, self._plan, self._ends_at = echo, plan, ends_at
@@ -143,7 +137,8 @@ class Train:
                 packet = self._echo.send(sequence)
             except OSError as exc:
                 self.packets.sent(sequence, Packet(time.time_ns(), time.monotonic_ns(), 0))
-                self._refuse(sequence, _said_here(exc))
+                self.packets.note(Answer(sequence, refusal=_said_here(exc)), 0)
+                self._settle(sequence)
                 return
         self.packets.sent(sequence, packet)
         self._note(self._echo.errors())  # most cards stamp at once: to be woken for it would cost ten times as much
@@ -158,23 +153,11 @@ class Train:
     def _take_in(self) -> None:
         self._note(self._echo.read())
 
-    def _note(self, answers: Iterator[Answer]) -> None:
+    def _note(self, answers: Iterable[Answer]) -> None:
         steps = self._echo.steps.look()
         for answer in answers:
-            if answer.refusal is not None:
-                self._refuse(answer.sequence, answer.refusal)
-            elif answer.left_at is not None:
-                self.packets.stamped(answer.sequence, answer.left_at, BOTH)
-            elif answer.corrupted:
-                self.packets.corrupted += 1
-            elif self.packets.back(
-                answer.sequence, answer.back_at, answer.back_here, steps, by_kernel=answer.by_kernel
-            ):
+            if self.packets.note(answer, steps):
                 self._settle(answer.sequence)
-
-    def _refuse(self, sequence: int, words: str) -> None:
-        self.refusal = words
-        self._settle(sequence)
 
     def _settle(self, sequence: int) -> None:
         self._pending.discard(sequence)

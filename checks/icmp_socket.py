@@ -6,14 +6,14 @@ import errno
 import os
 import socket
 import struct
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
-from checks.packets import Packet
+from checks.packets import Answer, Packet
+from checks.refusals import refusal_words
 from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ HEADER_BYTES = 8
 COOKIE_BYTES = 8
 
 _HEADER = struct.Struct("!BBHHH")
-_EXTENDED_ERROR = struct.Struct("=IBBBBII")
 _READS_AT_ONCE = 64
 _ANCILLARY_BYTES = 128
 _FILTER = 1  # the option's name in both protocols: ICMP_FILTER, ICMP6_FILTER
@@ -42,55 +41,18 @@ class Protocol:
     number: int
     request: int
     reply: int
-    refusals: dict[tuple[int, int], str]
 
 
 _V4 = Protocol(
     socket.IPPROTO_ICMP,
     request=8,
     reply=0,
-    refusals={
-        (3, 0): "network unreachable",
-        (3, 1): "host unreachable",
-        (3, 2): "protocol unreachable",
-        (3, 3): "port unreachable",
-        (3, 4): "packet too large for the path",
-        (3, 9): "network prohibited by a firewall",
-        (3, 10): "host prohibited by a firewall",
-        (3, 13): "prohibited by a firewall",
-        (11, 0): "time to live exceeded (a routing loop?)",
-    },
 )
 _V6 = Protocol(
     socket.IPPROTO_ICMPV6,
     request=128,
     reply=129,
-    refusals={
-        (1, 0): "no route to the destination",
-        (1, 1): "prohibited by a firewall",
-        (1, 3): "host unreachable",
-        (1, 4): "port unreachable",
-        (2, 0): "packet too large for the path",
-        (3, 0): "hop limit exceeded (a routing loop?)",
-    },
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for one packet: a reply, a corrupted one, or a refusal in words (`host unreachable`).
-
-    Or, with `left_at`, no answer but the kernel's word on when the packet left. Instants are nanoseconds: `back_at` of
-    the wall clock, `back_here` of this process' monotonic one.
-    """
-
-    sequence: int
-    back_at: int = 0
-    back_here: int = 0
-    by_kernel: bool = False
-    corrupted: bool = False
-    refusal: str | None = None
-    left_at: int | None = None
 
 
 class EchoSocket:
@@ -194,7 +156,7 @@ class EchoSocket:
             if looped.refusal is not None:
                 sequence = self._ours(looped.data, self._protocol.request)
                 if sequence is not None:
-                    yield Answer(sequence, refusal=self._refusal(looped.refusal))
+                    yield Answer(sequence, refusal=refusal_words(looped.refusal))
             elif looped.sent_at is not None:
                 # By the packet's own bytes, not by a counter: a stamp given to another packet is a whole interval off.
                 at = looped.data.find(self._cookie)
@@ -215,11 +177,6 @@ class EchoSocket:
             return None
         ours = self._cookie in data if kind == self._protocol.reply else self._cookie.startswith(cookie)
         return int(sequence) if ours else None
-
-    def _refusal(self, extended: bytes) -> str:
-        number, _, type_, code, _, _, _ = _EXTENDED_ERROR.unpack_from(extended)
-        words = self._protocol.refusals.get((type_, code)) or os.strerror(number).lower()
-        return f"{words}{_offender(extended[_EXTENDED_ERROR.size :])}"
 
 
 def _request(protocol: Protocol, id_: int, sequence: int, payload: bytes) -> bytes:
@@ -277,10 +234,3 @@ def _bind(sock: socket.socket, source: str) -> None:
     except OSError as exc:
         words = exc.strerror or "not an address of the target's family"
         raise CheckError(f"cannot send from source {source}: {words}") from None
-
-
-def _offender(address: bytes) -> str:
-    """Say who refused: a `sockaddr_in` or `sockaddr_in6` follows the error."""
-    family = int.from_bytes(address[:2], sys.byteorder)
-    where = {int(socket.AF_INET): slice(4, 8), int(socket.AF_INET6): slice(8, 24)}.get(family)
-    return f", says {socket.inet_ntop(family, address[where])}" if where else ""

@@ -11,12 +11,29 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checks.timestamps import USER
+from checks.timestamps import BOTH, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one packet: a reply, a corrupted one, or a refusal in words (`host unreachable`).
+
+    Or, with `left_at`, no answer but the kernel's word on when the packet left. Instants are nanoseconds: `back_at` of
+    the wall clock, `back_here` of this process' monotonic one.
+    """
+
+    sequence: int
+    back_at: int = 0
+    back_here: int = 0
+    by_kernel: bool = False
+    corrupted: bool = False
+    refusal: str | None = None
+    left_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -48,64 +65,96 @@ class Packets:
 
     def __init__(self, tmax_seconds: float) -> None:
         """Take the time after which a packet is lost."""
-        self.late = self.duplicate = self.reordered = self.corrupted = 0
+        self.refusal: str | None = None
+        self._late = self._duplicate = self._reordered = self._corrupted = 0
         self._tmax_ns = round(tmax_seconds * SECOND)
         self._packets: dict[int, Packet] = {}
         self._next_expected = 0
 
-    def __len__(self) -> int:
-        """Count the packets sent."""
-        return len(self._packets)
+    def __getitem__(self, sequence: int) -> Packet:
+        """Return one packet."""
+        return self._packets[sequence]
 
     def sent(self, sequence: int, packet: Packet) -> None:
         """Note a packet on its way."""
         self._packets[sequence] = packet
 
-    def stamped(self, sequence: int, left_at: int, source: int) -> None:
-        """Correct the instant at which a packet left: the kernel's own word came after the fact."""
-        packet = self._packets.get(sequence)
-        if packet is not None:
-            packet.left_at, packet.source = left_at, source
-
-    def back(self, sequence: int, back_at: int, back_here: int, steps: int, *, by_kernel: bool) -> bool:
-        """Note an answer; return whether it settles its packet: in time, the first, and to one of ours."""
-        packet = self._packets.get(sequence)
+    def note(self, answer: Answer, steps: int) -> bool:
+        """Note what was heard of a packet; return whether it is settled by that, so that nobody waits for it longer."""
+        packet = self._packets.get(answer.sequence)
         if packet is None:
             return False
-        if packet.back_at is not None:
-            self.duplicate += 1
+        if answer.refusal is not None:
+            self.refusal = answer.refusal
+            return True
+        if answer.left_at is not None:
+            packet.left_at, packet.source = answer.left_at, BOTH
             return False
-        packet.back_at, packet.back_here = back_at, back_here
-        if not by_kernel:
+        if answer.corrupted:
+            self._corrupted += 1
+            return False
+        return self._back(packet, answer, steps)
+
+    def _back(self, packet: Packet, answer: Answer, steps: int) -> bool:
+        if packet.back_at is not None:
+            self._duplicate += 1
+            return False
+        packet.back_at, packet.back_here = answer.back_at, answer.back_here
+        if not answer.by_kernel:
             packet.source = USER
         if steps != packet.steps:
             packet.bent, packet.source = True, USER
-        if (packet.round_trip_ns or 0) > self._tmax_ns:
-            self.late += 1
-        if sequence < self._next_expected:  # RFC 4737, 3.3
-            self.reordered += 1
-        self._next_expected = max(self._next_expected, sequence + 1)
+        if self.is_late(packet):
+            self._late += 1
+        if answer.sequence < self._next_expected:  # RFC 4737, 3.3
+            self._reordered += 1
+        self._next_expected = max(self._next_expected, answer.sequence + 1)
         return True
+
+    def is_late(self, packet: Packet) -> bool:
+        """Tell whether a packet came back after it was given up."""
+        return (packet.round_trip_ns or 0) > self._tmax_ns
 
     def round_trips(self) -> list[float | None]:
         """Return the round trip of each packet in the order sent, in seconds; None for a lost one."""
-        trips = (packet.round_trip_ns for packet in self._packets.values())
-        return [None if trip is None or trip > self._tmax_ns else max(0, trip) / SECOND for trip in trips]
+        return [
+            None if packet.round_trip_ns is None or self.is_late(packet) else max(0, packet.round_trip_ns) / SECOND
+            for packet in self._packets.values()
+        ]
 
     def source(self) -> int | None:
         """Return the least sure source of the instants of what came back; None when nothing did."""
         return min((packet.source for packet in self._packets.values() if packet.back_at is not None), default=None)
 
-    def counts(self) -> dict[str, float]:
-        """Return how often things went wrong on the way."""
-        metrics = {
-            "packets_late": float(self.late),
-            "packets_duplicate": float(self.duplicate),
-            "packets_reordered": float(self.reordered),
-            "packets_corrupted": float(self.corrupted),
+    def forget_before(self, here: int, sequence: int) -> list[int]:
+        """Forget packets before `sequence` that left before an instant of the monotonic clock; return their numbers."""
+        forgotten = []
+        for each, packet in self._packets.items():
+            if each >= sequence or packet.left_here >= here:
+                break
+            forgotten.append(each)
+        for each in forgotten:
+            del self._packets[each]
+        return forgotten
+
+    def take_counts(self) -> dict[str, float]:
+        """Return how often things went wrong on the way since this was last asked."""
+        counts = {
+            "packets_late": float(self._late),
+            "packets_duplicate": float(self._duplicate),
+            "packets_reordered": float(self._reordered),
+            "packets_corrupted": float(self._corrupted),
         }
-        source = self.source()
-        return metrics if source is None else {**metrics, "timestamp_source": float(source)}
+        self._late = self._duplicate = self._reordered = self._corrupted = 0
+        return counts
+
+
+COUNTS_HELP = {
+    "packets_late": "packets answered after they were given up for lost, count",
+    "packets_duplicate": "answers beyond the first to the same packet, count",
+    "packets_reordered": "answers that came after that to a later packet (RFC 4737), count",
+    "packets_corrupted": "answers that were not what had been sent; their packets are lost, count",
+}
 
 
 def delay_figures(round_trips: Sequence[float | None]) -> dict[str, float]:

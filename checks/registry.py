@@ -19,6 +19,7 @@ CHECKS: dict[str, str] = {
     "dns_query": "checks.dns_query:DnsQuery",
     "host_health": "checks.host_health:HostHealth",
     "unit_state": "checks.unit_state:UnitState",
+    "stamp": "checks.stamp:Stamp",
 }
 
 

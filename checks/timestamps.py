@@ -51,16 +51,26 @@ class Looped(NamedTuple):
 
 def switch_on(sock: socket.socket) -> int:
     """Ask the kernel to stamp what the socket sends and receives; return `BOTH`, `RECEIVE` or `USER`."""
-    for option, value, source in (
-        (_SO_TIMESTAMPING, _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE, BOTH),
-        (_SO_TIMESTAMPNS, 1, RECEIVE),
-    ):
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE)
+    except OSError:
+        return switch_on_receive(sock)
+    return BOTH
+
+
+def switch_on_receive(sock: socket.socket) -> int:
+    """Ask the kernel to stamp what the socket receives; return `RECEIVE`, or `USER` where it does not."""
+    for option, value in ((_SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE), (_SO_TIMESTAMPNS, 1)):
         try:
             sock.setsockopt(socket.SOL_SOCKET, option, value)
         except OSError:
             continue
-        return source
+        return RECEIVE
     return USER
+
+
+DEPARTURE = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("=I", _TX_SOFTWARE))
+"""Goes along with `sendmsg` for a packet whose departure the error queue is to tell; the socket must stamp arrivals."""
 
 
 def received_at(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:

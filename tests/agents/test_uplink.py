@@ -13,9 +13,9 @@ import trustme
 
 from agents.config import Collector
 from agents.delivery import Delivery
-from agents.secret import Token
 from agents.spool import Batch, Spool
 from agents.uplink import Answer, Fate, Uplink
+from checks.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def uplink_to(url: str, ca_file: Path | None = None, timeout_seconds: float = 10
         ca_file=None if ca_file is None else str(ca_file),
         timeout_seconds=timeout_seconds,
     )
-    return Uplink(collector, Token("s3cret"), "a1b2", clock=lambda: 1_700_000_000_000_000_000)
+    return Uplink(collector, Secret("s3cret"), "a1b2", clock=lambda: 1_700_000_000_000_000_000)
 
 
 @pytest.fixture
@@ -298,6 +298,6 @@ def test_another_uplink_takes_over_at_once(
 
 
 def test_the_token_shows_itself_to_no_one_by_accident() -> None:
-    token = Token("s3cret")
+    token = Secret("s3cret")
     assert "s3cret" not in f"{token} {token!r} {[token]} {token:>20} {token!s}"
     assert token.reveal() == "s3cret"

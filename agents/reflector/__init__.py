@@ -1,0 +1,1 @@
+"""The reflector at the data centre: it answers every site's test packets, and counts them."""

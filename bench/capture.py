@@ -1,0 +1,101 @@
+"""The truth about packets: what tcpdump saw of them, in nanoseconds, on the interface where it stood."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.lines import Line
+
+_FILE_HEADER, _RECORD = 24, struct.Struct("=IIII")
+_NANOSECONDS = 0xA1B23C4D
+_SECOND = 1_000_000_000
+_ETHERNET = 14
+
+
+class Seen(NamedTuple):
+    """One packet: when it passed (nanoseconds), its source address, and what stands after the IP header."""
+
+    at: int
+    source: bytes
+    payload: bytes
+
+
+class Capture:
+    """What was captured; complete once the block has ended."""
+
+    packets: list[Seen]
+
+
+@contextlib.contextmanager
+def capture(line: Line, where: str, what: str) -> Iterator[Capture]:
+    """Capture at the `near` or `far` end of a line for the length of a block, by a filter of tcpdump's."""
+    found = Capture()
+    with tempfile.TemporaryDirectory(prefix="nhip-bench-") as folder:
+        file = Path(folder, "pcap")
+        options = ("-i", f"{where}0", "-n", "-s", "128", "-B", "16384", "--time-stamp-precision=nano", "-U", "-w", str(file))
+        process = line.start(where, "tcpdump", "-Z", "root", *options, what, stderr=subprocess.PIPE)
+        assert process.stderr is not None  # noqa: S101  (for mypy)
+        while "listening on" not in process.stderr.readline():
+            if process.poll() is not None:
+                raise SystemExit("tcpdump does not start")
+        try:
+            yield found
+            time.sleep(1.2)  # tcpdump reads its ring once a second
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            process.stderr.close()
+        found.packets = read(file.read_bytes())
+
+
+def read(pcap: bytes) -> list[Seen]:
+    """Read a capture file of this machine's byte order, with nanoseconds, of IPv4 in Ethernet."""
+    if int.from_bytes(pcap[:4], "little") != _NANOSECONDS:
+        raise SystemExit("the capture is not in nanoseconds")
+    packets, at = [], _FILE_HEADER
+    while at + _RECORD.size <= len(pcap):
+        seconds, nanoseconds, length, _ = _RECORD.unpack_from(pcap, at)
+        at += _RECORD.size
+        frame = pcap[at : at + length]
+        at += length
+        header = (frame[_ETHERNET] & 0x0F) * 4
+        source = frame[_ETHERNET + 12 : _ETHERNET + 16]
+        packets.append(Seen(seconds * _SECOND + nanoseconds, source, frame[_ETHERNET + header :]))
+    return packets
+
+
+def echo_round_trips(packets: list[Seen]) -> list[int | None]:
+    """Return the round trip of each ICMP echo request, in the order they left, in nanoseconds; None without a reply."""
+    left: dict[bytes, int] = {}
+    trips: dict[bytes, int | None] = {}
+    for packet in packets:
+        kind, key = packet.payload[0], packet.payload[4:8]
+        if kind == 8:
+            left[key], trips[key] = packet.at, None
+        elif kind == 0 and key in left:
+            trips[key] = packet.at - left[key]
+    return list(trips.values())
+
+
+def exchanges(packets: list[Seen], port: int, key: slice) -> dict[bytes, tuple[int, int]]:
+    """Return when each UDP request to `port` and its answer passed, by the bytes of the payload that name it."""
+    went: dict[bytes, int] = {}
+    both: dict[bytes, tuple[int, int]] = {}
+    for packet in packets:
+        source, target = int.from_bytes(packet.payload[:2], "big"), int.from_bytes(packet.payload[2:4], "big")
+        name = packet.payload[8:][key]
+        if target == port:
+            went[name] = packet.at
+        elif source == port and name in went:
+            both[name] = (went[name], packet.at)
+    return both
