@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from checks.capacity_search import Search
 
 SECOND = 1_000_000_000
-SILENCE_NS = SECOND // 2
+SILENCE_NS = SECOND
 _SPIN_NS = 120_000
 _BEHIND_NS = 3_000_000
 _LISTEN_EVERY_NS = 500_000
@@ -73,6 +73,7 @@ class Sender:
         packet_bytes: int,
         headers_bytes: int,
         max_packets: int,
+        most_rate: int,
         seconds: float,
         stopped: Callable[[], bool],
     ) -> None:
@@ -80,6 +81,7 @@ class Sender:
         self.flow = Flow()
         self._socket, self._cookie = sock, cookie
         self._bits, self._max_packets, self._stopped = packet_bytes * 8, max_packets, stopped
+        self._most_rate = most_rate
         self._buffer = bytearray(os.urandom(packet_bytes - headers_bytes))
         self._order = Order(0, Do.PULSE, 0, 0)
         self._index = 0
@@ -103,7 +105,7 @@ class Sender:
             elif now >= next_at:
                 self._send()
                 # What was missed is not made up for: a burst of it would wait in the line, and look like its end.
-                next_at = max(next_at, now - _BEHIND_NS) + self._bits * SECOND // self._order.rate
+                next_at = max(next_at, now - _BEHIND_NS) + self._bits * SECOND // min(self._order.rate, self._most_rate)
             elif next_at - now > _SPIN_NS:  # it sleeps a little too long; what is due then goes out together
                 time.sleep((next_at - now) / SECOND)
         return self.flow

@@ -14,7 +14,7 @@ has settled it orders a stop: the knee is found, and more bytes would tell no mo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from checks.capacity_arrivals import Arrivals, Span
@@ -347,6 +347,13 @@ class Search:
             received=len(arrivals),
             burst_bytes=None if self._burst_packets is None else self._burst_packets * arrivals.bits / 8,
         )
+
+
+def estimate_figures(estimate: Estimate | None) -> dict[str, float]:
+    """Return an estimate as figures, for the wire; what is not known is absent."""
+    if estimate is None:
+        return {}
+    return {name: float(value) for name, value in asdict(estimate).items() if value is not None}
 
 
 def _last_below(delays: Sequence[int], least: int) -> int:

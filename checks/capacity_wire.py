@@ -68,7 +68,7 @@ class Ask(_Message, tag="ask"):
     bytes: Annotated[int, Meta(ge=1, le=1 << 40)]
     seconds: Annotated[float, Meta(gt=0, le=3600)]
     version: int = VERSION
-    key_id: Annotated[str, Meta(max_length=64)] = ""
+    ssid: Annotated[int, Meta(ge=0, le=65_535)] = 0
     proof: Digest = ""
 
 
@@ -103,10 +103,10 @@ class Done(_Message, tag="done"):
 
 
 class Data(_Message, tag="data"):
-    """First line of a TCP connection that carries load, or probes, for the test with this cookie."""
+    """First line of a TCP connection that carries load one way, or probes, for the test with this cookie."""
 
     cookie: Annotated[int, Meta(ge=0, le=MOST_COOKIE)]
-    role: Literal["load", "probe"]
+    role: Literal["up", "down", "probe"]
 
 
 class Ping(_Message, tag="ping"):

@@ -20,6 +20,7 @@ CHECKS: dict[str, str] = {
     "host_health": "checks.host_health:HostHealth",
     "unit_state": "checks.unit_state:UnitState",
     "stamp": "checks.stamp:Stamp",
+    "capacity": "checks.capacity:Capacity",
 }
 
 

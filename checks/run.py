@@ -40,7 +40,7 @@ async def run(
                 metrics = await measure_in_child(check, target)
             else:
                 metrics = await check.measure(target)
-        notes = getattr(metrics, "notes", ())
+        notes, metrics = getattr(metrics, "notes", ()), dict(metrics)
     except Unreachable as exc:
         metrics, reason, notes = {**check.unreachable, **exc.metrics}, exc.reason, exc.notes
     except CheckError as exc:
