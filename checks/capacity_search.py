@@ -46,6 +46,7 @@ _WINDOW_NS = 8 * _MS
 _WINDOW_PACKETS = 6
 _GAIN = 0.4
 _LESS, _MORE = -0.4, 0.1
+_LEAST_LEFT = 0.3
 _FASTER = 1.25
 _LOSING = 0.03
 
@@ -293,18 +294,30 @@ class Search:
             self._start_train(self._rate, now)
 
     def _follow(self, first: int, last: int) -> None:
-        """Set the rate by what arrived last, and by how far its delay is from the aim."""
-        arrival, delay = self._arrivals.rate(first, last), min(self._arrivals.delays(first, last))
-        loss = self._arrivals.loss(first, last)
+        """Set the rate by what the window says is left to us, and by how far its delay is from the aim.
+
+        A queue that grows by s seconds a second on a line of rate R says that we send s R more than what others leave
+        (R from the pulse's tail). Where they leave all of it, that is what arrives, however fast we send.
+        """
+        arrivals = self._arrivals
+        arrival, delays, loss = arrivals.rate(first, last), arrivals.delays(first, last), arrivals.loss(first, last)
+        delay = min(delays)
         if loss > _LOSING:
             self._aim_ns = min(self._aim_ns, max(_MS, delay / 2))
         if self._waits(first, last):
+            taken = arrivals.received[last] - arrivals.received[first]
+            growth = (delays[-1] - delays[0]) / max(1, taken)
+            left = arrival - growth * self._left_to_others(arrival)
             loop = max(self._loop_ns or 0, _MS) + _WINDOW_NS
-            turn = _GAIN * (self._aim_ns - delay) / loop
-            self._rate = arrival * (1 + max(_LESS, min(_MORE, turn)))
+            expected = delay + growth * loop  # by the time that our word is heeded
+            turn = _GAIN * (self._aim_ns - expected) / loop
+            self._rate = max(left, arrival * _LEAST_LEFT) * (1 + max(_LESS, min(_MORE, turn)))
         elif self._seen_order >= self._settling_order:  # the last increase has been seen, and still nothing waits
             self._rate = min(self._rate, arrival * _FASTER) * _FASTER
             self._settling_order = self._order.number + 1
+
+    def _left_to_others(self, rate: float) -> float:
+        return self._guess - rate if rate < _ALONE * self._guess else 0.0
 
     def _settled(self, span_ns: int) -> bool:
         """Whether packets have waited for long enough, the halves of that agree, and their delay stands still.
@@ -336,7 +349,7 @@ class Search:
         waits = sorted(arrivals.received[i] - arrivals.sent[i] - arrivals.base for i in span.steps)
         sent = max(arrivals.sequence) + 1
         return Estimate(
-            rate=span.rate,
+            rate=span.rate - span.growth * self._left_to_others(span.rate),
             settled=self._span is not None,
             low=min(span.parts, default=span.rate),
             high=max(span.parts, default=span.rate),
