@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.common import machine
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("ingest", "agent_cost", "judging", "detection")
+BENCHMARKS = ("ingest", "agent_cost", "judging", "detection", "capacity")
 
 
 def main() -> int:

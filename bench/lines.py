@@ -119,7 +119,9 @@ def shape(made: Line, up: Shape, down: Shape) -> None:
 
 
 def _lay(made: Line, delay_seconds: float) -> None:
-    _run("ip", "link", "add", "near0", "netns", made.near, "type", "veth", "peer", "name", "left0", "netns", made.middle)
+    _run(
+        "ip", "link", "add", "near0", "netns", made.near, "type", "veth", "peer", "name", "left0", "netns", made.middle
+    )
     if delay_seconds:
         made.forwarder = _forwarder(made, delay_seconds)
     else:

@@ -78,6 +78,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ip_version: Annotated[Literal[4, 6] | None, msgspec.Meta(description="for a name: 4 or 6 only")] = None
     timeout_seconds: Annotated[float, msgspec.Meta(ge=5, le=300, description="deadline of the whole check")] = 40.0
 
+    def __post_init__(self) -> None:
+        """Refuse a key that nobody could find."""
+        if self.key_file is not None and not self.ssid:
+            raise ValueError("key_file needs ssid: the server finds the key by it")
+
     async def measure(self, target: str) -> dict[str, float]:
         """Test the line to `target`, unless it is busy; `Unreachable` says at which step the server did not answer."""
         host, port = _server(target)
@@ -116,12 +121,13 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         async with UdpTest(conversation, accept, phases, self.packet_bytes) as test:
             for way in self._ways():
                 found = await test.run(way)
+                lost_here = found.get("dropped_here", 0.0) / found["packets"]
                 phases.metrics |= {
                     f"capacity_{way}_bits_per_second": found["rate"],
                     f"capacity_{way}_min_bits_per_second": found["low"],
                     f"capacity_{way}_max_bits_per_second": found["high"],
                     f"settled_{way}": found["settled"],
-                    f"loss_{way}_ratio": min(1.0, found["loss_ratio"]),
+                    f"loss_{way}_ratio": min(1.0, max(0.0, found["loss_ratio"] - lost_here)),
                     f"queue_delay_{way}_seconds": found["queue_delay_seconds"],
                 }
                 phases.metrics |= {"bytes_sent": test.bytes_sent, "bytes_received": test.bytes_received}

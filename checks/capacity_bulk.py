@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ _CHUNK_BYTES = 65_536
 _LOOK_SECONDS = 0.05
 _STARTING_SHARE = 0.25  # slow start is not what the line carries
 _CHUNK = os.urandom(_CHUNK_BYTES)
+_IP_HEADER_BYTES = {socket.AF_INET: 20, socket.AF_INET6: 40}
 
 
 class Meter:
@@ -33,6 +35,7 @@ class Meter:
         self._looks: list[tuple[float, int]] = []
         self._rtts: list[float] = []
         self._sent = self._retransmitted = 0
+        self.line_sent = self.line_received = 0  # bytes of the IP layer, once the connections have ended
         self._least_rtt = float("inf")
 
     @property
@@ -59,6 +62,8 @@ class Meter:
         if last:
             self._sent += info.bytes_sent
             self._retransmitted += info.bytes_retransmitted
+            spent = info.ip_bytes(_IP_HEADER_BYTES[sock.family])
+            self.line_sent, self.line_received = self.line_sent + spent[0], self.line_received + spent[1]
 
     def receiving_figures(self) -> dict[str, float]:
         """Return throughput after the first quarter of the time, and the bytes and seconds it all took."""
@@ -96,7 +101,6 @@ async def pour(writer: asyncio.StreamWriter, meter: Meter) -> None:
             if now >= look_at:
                 meter.look(sock)
                 look_at = now + _LOOK_SECONDS
-    meter.look(sock, last=True)
     with suppress(OSError):
         writer.write_eof()
 

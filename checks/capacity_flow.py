@@ -114,10 +114,7 @@ class Sender:
         if now - self._heard_at > SILENCE_NS:
             self.flow.trouble = "the other end fell silent"
         return (
-            bool(self.flow.trouble)
-            or now >= self._ends_at
-            or self.flow.packets >= self._max_packets
-            or self._stopped()
+            bool(self.flow.trouble) or now >= self._ends_at or self.flow.packets >= self._max_packets or self._stopped()
         )
 
     def _listen(self, now: int) -> None:

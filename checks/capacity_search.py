@@ -231,7 +231,9 @@ class Search:
         self._aim_ns = max(_AIM_NS, _AIM_PACKETS * self._arrivals.bits * SECOND / self._rate)
         self._train_from = len(self._arrivals)
         self._arrivals.begin()
-        refilled = self._rate * (now - self._arrivals.received[-1] + (self._loop_ns or 0)) / SECOND / self._arrivals.bits
+        refilled = (
+            self._rate * (now - self._arrivals.received[-1] + (self._loop_ns or 0)) / SECOND / self._arrivals.bits
+        )
         prelude = int(min(self._burst_packets or 0, refilled))
         burst_ns = prelude * self._arrivals.bits * SECOND / self._rate
         if (self._loop_ns or 0) > _REST_LOOP_NS and burst_ns < _RAMP_MOST_BURST_NS:
@@ -280,7 +282,10 @@ class Search:
             self._give(Do.TRAIN, 0, self._rate)
 
     def _waits(self, first: int, last: int) -> bool:
-        return min(self._arrivals.delays(first, last)) > self._aim_ns / _BUSY_SHARE or self._arrivals.loss(first, last) > _LOSING
+        return (
+            min(self._arrivals.delays(first, last)) > self._aim_ns / _BUSY_SHARE
+            or self._arrivals.loss(first, last) > _LOSING
+        )
 
     def _after_rest(self, now: int) -> None:
         """Judge the whole span, now that what was on its way has arrived; go on where it does not agree."""
@@ -348,11 +353,12 @@ class Search:
             return None
         waits = sorted(arrivals.received[i] - arrivals.sent[i] - arrivals.base for i in span.steps)
         sent = max(arrivals.sequence) + 1
+        left = 1 - span.growth * self._left_to_others(span.rate) / span.rate
         return Estimate(
-            rate=span.rate - span.growth * self._left_to_others(span.rate),
+            rate=span.rate * left,
             settled=self._span is not None,
-            low=min(span.parts, default=span.rate),
-            high=max(span.parts, default=span.rate),
+            low=min(span.parts, default=span.rate) * left,
+            high=max(span.parts, default=span.rate) * left,
             span_seconds=span.seconds,
             queue_delay_seconds=waits[len(waits) // 2] / SECOND if waits else 0.0,
             loss_ratio=max(0.0, 1 - len(arrivals) / sent),

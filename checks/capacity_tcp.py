@@ -60,22 +60,21 @@ class TcpTest:
             await asyncio.gather(*(self._load(direction, each, meter) for each in streams))
             probing.cancel()
             for _, writer in streams:
+                meter.look(writer.get_extra_info("socket"), last=True)
                 writer.close()
             done = await begun
         if done.words:
             self._phases.fail(f"no measurement {direction}: {done.words}")
         sending, receiving = meter.sending_figures(), meter.receiving_figures()
+        self.bytes_sent += meter.line_sent
+        self.bytes_received += meter.line_received
         if direction == "up":
             receiving = done.figures
-            self.bytes_sent += int(sending["sent"])
         else:
             sending = done.figures
-            self.bytes_received += int(receiving.get("bytes", 0.0))
         return self._figures(sending, receiving, probes)
 
-    def _figures(
-        self, sending: dict[str, float], receiving: dict[str, float], probes: list[float]
-    ) -> dict[str, float]:
+    def _figures(self, sending: dict[str, float], receiving: dict[str, float], probes: list[float]) -> dict[str, float]:
         figures: dict[str, float] = {}
         if "throughput" in receiving:
             figures["throughput"] = receiving["throughput"]

@@ -181,9 +181,7 @@ class CapacityServer:
         caps = self._limits
         accept = Accept(cookie, min(ask.bytes, caps.bytes), min(ask.seconds, caps.seconds))
         if self.keys is not None:
-            accept = msgspec.structs.replace(
-                accept, proof=wire.proof_of_accept(self.keys[ask.ssid], ask.nonce, accept)
-            )
+            accept = msgspec.structs.replace(accept, proof=wire.proof_of_accept(self.keys[ask.ssid], ask.nonce, accept))
         session = self._session = Session(
             ask, accept, local, peer[0], most_rate=caps.bits_per_second, counts=self.counts
         )

@@ -224,6 +224,7 @@ class Session:
             if role == "down":
                 await drain(reader, Meter(1, 1.0))  # until the client has all of it and closes
         finally:
+            self._meter.look(writer.get_extra_info("socket"), last=True)
             self._loads -= 1
             if not self._loads:
                 self._loads_over.set()
