@@ -21,6 +21,7 @@ from checks.strict import ConfigError
 
 if TYPE_CHECKING:
     from agents.config import AgentConfig, Make
+    from agents.leases import LeaseClient
 
 log = logging.getLogger("nhip.agent")
 
@@ -48,7 +49,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        self._runner = Runner(self._config, self._outbound.add)
+        self._runner = Runner(self._config, self._outbound.add, self._lease_client(self._config))
         self._outbound.start()
         self._runner.start()
         tasks = [asyncio.create_task(step()) for step in (self._beat, feed_watchdog, self._take_up_changes)]
@@ -89,6 +90,7 @@ class Service:
                     checks=self._runner.checks,
                     in_error=self._runner.in_error,
                     overruns=self._runner.overruns,
+                    without_lease=self._runner.leased.without_lease,
                     spool=counters,
                 )
             )
@@ -124,12 +126,22 @@ class Service:
                 log.warning("the configuration before stays in force")
             notify("READY=1")
 
+    def _lease_client(self, config: AgentConfig) -> LeaseClient | None:
+        """Return whom to ask for leave to load the line, where any check does."""
+        if not any(getattr(job.check, "lease", False) for job in config.jobs):
+            return None
+        from agents.leases import LeaseClient  # noqa: PLC0415  (most agents load no line)
+
+        return LeaseClient(config.file.collector, config.token)
+
     def _use(self, config: AgentConfig) -> None:
         before, now = self._config, config.file
         if now.data != before.file.data:
             problem = f"cannot change from {before.file.data} while the agent runs: restart it"
             raise ConfigError([("$.data", problem)], str(self._path))
+        leases = self._lease_client(config)
         self._outbound.use(now.collector, config.token, now.spool)
+        self._runner.leased.client = leases
         self._config = config
         self._runner.replace(config)
         self._reloaded.set()

@@ -78,6 +78,11 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ip_version: Annotated[Literal[4, 6] | None, msgspec.Meta(description="for a name: 4 or 6 only")] = None
     timeout_seconds: Annotated[float, msgspec.Meta(ge=5, le=300, description="deadline of the whole check")] = 40.0
 
+    @property
+    def lease_bytes(self) -> int:
+        """Return the most that a test may cost the line, both directions together."""
+        return self.max_bytes * len(self._ways())
+
     def __post_init__(self) -> None:
         """Refuse a key that nobody could find."""
         if self.key_file is not None and not self.ssid:
