@@ -21,6 +21,7 @@ CHECKS: dict[str, str] = {
     "unit_state": "checks.unit_state:UnitState",
     "stamp": "checks.stamp:Stamp",
     "capacity": "checks.capacity:Capacity",
+    "interface_use": "checks.interface_use:InterfaceUse",
 }
 
 

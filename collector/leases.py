@@ -68,7 +68,7 @@ class Lease:
 
 
 class Wait(NamedTuple):
-    """Not now: in words why, and after how many seconds to come again. `busy`: the line is taken; else a rule forbids."""
+    """Not now: in words why, and after how many seconds to come again. `busy`: it is taken; else a rule forbids."""
 
     seconds: float
     words: str
@@ -104,7 +104,15 @@ class Leases:
         return sum(now <= ticket.due_at + _GRACE_SECONDS for ticket in self._tickets.values())
 
     def ask(
-        self, *, id: str, site: str, upstream: str, server: str, bytes: int, seconds: float, now: float  # noqa: A002
+        self,
+        *,
+        id: str,  # noqa: A002  (as a lease has it)
+        site: str,
+        upstream: str,
+        server: str,
+        bytes: int,  # noqa: A002  (as a lease has it)
+        seconds: float,
+        now: float,
     ) -> Lease | Wait:
         """Grant a lease named `id`, or say how long to wait."""
         self._forget(now)
@@ -113,9 +121,7 @@ class Leases:
             return closed
         key = (site, server)
         ticket = self._tickets.get(key)
-        blocked = [
-            each for each in self.active(now) if each.upstream == upstream or each.server == server
-        ]  # fmt: skip
+        blocked = [each for each in self.active(now) if upstream == each.upstream or server == each.server]
         ahead = self._ahead(ticket, upstream, server, now)
         if not blocked and not any(each.due_at <= now for each in ahead):
             self._tickets.pop(key, None)
@@ -224,5 +230,3 @@ class Leases:
 def _place(site: str) -> float:
     """Return a place between 0 and 1, always the same for a site, and evenly spread over sites."""
     return int.from_bytes(blake2b(site.encode(), digest_size=8).digest(), "big") / 2**64
-
-

@@ -1,4 +1,4 @@
-"""capacity against a real server: on loopback, on lines that the kernel shapes, and against things that are no server."""
+"""capacity against a real server: on loopback, on lines that the kernel shapes, and against what is no server."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_tcp_tells_what_it_makes_of_the_line_and_of_a_round_trip() -> None:
     shape = Shape("tbf", 20_000_000, 10_000)
     metrics = on_a_line(shape, shape, "mode=tcp", "max_bytes=3000000")["metrics"]
     for way in ("up", "down"):
-        assert 10e6 < metrics[f"throughput_{way}_bits_per_second"] < 40e6  # so short a transfer ends in a retransmission
+        assert (
+            10e6 < metrics[f"throughput_{way}_bits_per_second"] < 40e6
+        )  # so short a transfer ends in a retransmission
         assert 0.5 < metrics[f"tcp_efficiency_{way}_ratio"] <= 1
         assert metrics[f"buffer_delay_{way}_ratio"] > 0
         assert metrics[f"round_trips_{way}_per_minute"] > 60

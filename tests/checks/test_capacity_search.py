@@ -82,9 +82,7 @@ class Run:
 
     def find(self) -> Estimate | None:
         offset = 7_777 * SECOND  # the clocks of the ends have nothing in common
-        search = Search(
-            packet_bytes=PACKET, max_packets=self.max_packets, max_rate=10**11, ends_at=offset + 5 * SECOND
-        )
+        search = Search(packet_bytes=PACKET, max_packets=self.max_packets, max_rate=10**11, ends_at=offset + 5 * SECOND)
         orders: list[tuple[float, Order]] = []
         arrivals: list[tuple[float, int, Load]] = []
         order, index, now, next_at = Order(0, Do.PULSE, 0, 0), 0, 0.0, 0.0
@@ -186,7 +184,7 @@ def test_a_line_faster_than_the_sender_is_a_lower_bound_and_says_so() -> None:
 
 
 def test_a_sender_held_up_for_a_moment_costs_time_and_no_truth() -> None:
-    held_up = {packet: 15 * MS for packet in range(60, 2000, 60)}
+    held_up = dict.fromkeys(range(60, 2000, 60), 15 * MS)
     found = Run(MadeLine(5e7, 25_000), held_up=held_up).find()
     assert found is not None
     assert found.rate == pytest.approx(5e7, rel=0.01)
