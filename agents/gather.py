@@ -32,7 +32,7 @@ class Gather:
         """
         self._results.append(result)
         now = asyncio.get_running_loop().time()
-        if result.reason is not None or result.error is not None:
+        if result.reason or result.error:
             self._flush_by(now + min(HURRY_SECONDS, self.flush_seconds))
         elif self._timer is None:
             self._flush_by(now + self.flush_seconds * random.uniform(0.9, 1.0))  # noqa: S311  (sites must not flush in step)

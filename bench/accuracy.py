@@ -1,13 +1,13 @@
-"""How wrong a reported round trip is, beside peers: what each tool says minus what a packet capture saw of the same packets.
+"""How wrong a reported round trip is, beside peers: what each tool says minus what a capture saw of the same packets.
 
     python -m bench.accuracy [--packets 400]
 
-Two ends in network namespaces of their own; the tools run at one, and tcpdump on that end's interface is the truth, for
-each packet by itself. Idle and with four busy processes on two cores, over a direct path and over one of 5 ms. For STAMP
-the reflector's own time is taken out, and the truth needs a capture at either end.
+Two ends in network namespaces of their own; the tools run at one, and tcpdump on that end's interface is the truth,
+for each packet by itself. Idle and with four busy processes on two cores, over a direct path and over one of 5 ms. For
+STAMP the reflector's own time is taken out, and the truth needs a capture at either end.
 
-What is printed in steps of 10 µs (fping and ping beyond 1 ms) carries up to 5 µs of rounding. Needs root, tcpdump, fping,
-ping, irtt and prometheus-blackbox-exporter.
+What is printed in steps of 10 µs (fping and ping beyond 1 ms) carries up to 5 µs of rounding. Needs root, tcpdump,
+fping, ping, irtt and prometheus-blackbox-exporter.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import icmplib
+
 from bench.capture import capture, echo_round_trips, exchanges
 from bench.common import ROOT, machine, table
 from bench.lines import Line, Shape, line
+from checks.address import literal
+from checks.icmp_echo import IcmpEcho, Train
+from checks.icmp_socket import EchoSocket
+from checks.stamp import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,8 +47,6 @@ BUSY_PROCESSES = 4
 WEB = 9115
 STAMP_KEY, IRTT_KEY = slice(0, 4), slice(12, 16)
 
-Trips = "list[float | None]"
-
 
 def main() -> None:
     """Measure every tool on every path and print the tables."""
@@ -53,7 +57,8 @@ def main() -> None:
     if options.be:
         print(json.dumps(INSIDE[options.be](options.packets)))
         return
-    missing = [each for each in ("tcpdump", "fping", "ping", "irtt", "prometheus-blackbox-exporter") if not shutil.which(each)]
+    programs = ("tcpdump", "fping", "ping", "irtt", "prometheus-blackbox-exporter")
+    missing = [each for each in programs if not shutil.which(each)]
     if missing:
         sys.exit(f"missing: apt-get install {' '.join(missing)}")
     for path, delay_seconds in (("direct", 0.0), ("5 ms path", 0.0025)):
@@ -91,10 +96,14 @@ def stamp(wire: Line, case: str, packets: int) -> None:
             process.terminate()
             process.wait(10)
         here, there = exchanges(near.packets, port, key), exchanges(far.packets, port, key)
-        truth = {name: here[name][1] - here[name][0] - (there[name][1] - there[name][0]) for name in here.keys() & there}
-        pairs = [(each, truth[number.to_bytes(4, order)] / 1e9) for number, each, order in told if number.to_bytes(4, order) in truth]
-        rows.append(row(name, [told for told, _ in pairs], [true for _, true in pairs]))
+        truth = {each: span(here[each]) - span(there[each]) for each in here.keys() & there}
+        rows.append(row(name, list(told.values()), [truth.get(number) for number in told]))
     show(f"two-way: error of a round trip without the reflector's time, {case}, {packets} packets, µs", rows)
+
+
+def span(instants: tuple[int, int]) -> float:
+    """Return the seconds between two instants in nanoseconds."""
+    return (instants[1] - instants[0]) / 1e9
 
 
 def row(name: str, told: list[float | None], true: list[float | None]) -> list[object]:
@@ -140,9 +149,6 @@ def inside(name: str) -> Callable[[Line, int], list[float | None]]:
 
 def be_icmp_echo(packets: int) -> list[float | None]:
     """Send our own train and return what it made of each packet."""
-    from checks.address import literal
-    from checks.icmp_echo import IcmpEcho, Train
-    from checks.icmp_socket import EchoSocket
 
     async def train() -> list[float | None]:
         plan = IcmpEcho(count=packets, interval_seconds=EVERY_SECONDS, timeout_seconds=600)
@@ -154,28 +160,25 @@ def be_icmp_echo(packets: int) -> list[float | None]:
     return asyncio.run(train())
 
 
-def be_stamp(packets: int) -> list[tuple[int, float | None, str]]:
-    """Send our own test packets and return the number and the round trip of each."""
-    from checks.stamp import Stamp
+def be_stamp(packets: int) -> list[float | None]:
+    """Send our own test packets and return the round trip of each."""
 
-    async def train() -> list[tuple[int, float | None, str]]:
+    async def train() -> list[float | None]:
         plan = Stamp(count=packets, interval_seconds=EVERY_SECONDS, timeout_seconds=600)
         session = await plan.open(TARGET)
         await session.train(packets)
         told = session.take()
         session.close()
-        return [(number, None if each is None else each.round_trip_seconds, "big") for number, each in enumerate(told)]
+        return [None if each is None else each.round_trip_seconds for each in told]
 
     return asyncio.run(train())
 
 
 def be_icmplib(packets: int) -> list[float | None]:
     """Send icmplib's packets one by one, so that a lost one keeps its place."""
-    from icmplib import ping
-
     told: list[float | None] = []
     for _ in range(packets):
-        host = ping(TARGET, count=1, interval=0, timeout=2)
+        host = icmplib.ping(TARGET, count=1, interval=0, timeout=2)
         told.append(host.rtts[0] / 1e3 if host.rtts else None)
         time.sleep(EVERY_SECONDS)
     return told
@@ -206,32 +209,40 @@ def be_blackbox(packets: int) -> list[float | None]:
 
 def fping(wire: Line, packets: int) -> list[float | None]:
     """Run fping and read the times that it prints."""
-    done = wire.run("near", "fping", "-q", "-r0", f"-p{EVERY_SECONDS * 1000:g}", "-t2000", f"-C{packets}", TARGET, seconds=300)
+    words = ("-q", "-r0", f"-p{EVERY_SECONDS * 1000:g}", "-t2000", f"-C{packets}", TARGET)
+    done = wire.run("near", "fping", *words, seconds=300)
     return [None if each == "-" else float(each) / 1e3 for each in done.stderr.split(":", 1)[1].split()]
 
 
 def iputils_ping(wire: Line, packets: int) -> list[float | None]:
     """Run ping and read the times that it prints."""
     done = wire.run("near", "ping", "-n", f"-c{packets}", f"-i{EVERY_SECONDS:g}", "-W2", TARGET, seconds=300)
-    told = {int(number): float(ms) / 1e3 for number, ms in re.findall(r"icmp_seq=(\d+) ttl=\d+ time=(\S+) ms", done.stdout)}
+    printed = re.findall(r"icmp_seq=(\d+) ttl=\d+ time=(\S+) ms", done.stdout)
+    told = {int(number): float(ms) / 1e3 for number, ms in printed}
     return [told.get(number) for number in range(1, packets + 1)]
 
 
-def irtt(wire: Line, packets: int) -> list[tuple[int, float | None, str]]:
-    """Run irtt and return the number and the round trip of each packet."""
+def stamp_told(wire: Line, packets: int) -> dict[bytes, float | None]:
+    """Run our own sender and return the round trip of each packet, by its number as it stands on the wire."""
+    told = inside("stamp")(wire, packets)
+    return {number.to_bytes(4, "big"): each for number, each in enumerate(told)}
+
+
+def irtt(wire: Line, packets: int) -> dict[bytes, float | None]:
+    """Run irtt and return the round trip of each packet, by its number as it stands on the wire."""
     seconds = packets * EVERY_SECONDS
     words = ("client", "-Q", "-i", f"{EVERY_SECONDS * 1000:g}ms", "-d", f"{seconds * 1000:g}ms", "-o", "-", TARGET)
     done = wire.run("near", "irtt", *words, seconds=seconds + 60)
     told = json.loads(done.stdout)["round_trips"]
-    return [(each["seqno"], each["delay"]["rtt"] / 1e9 if "rtt" in each["delay"] else None, "little") for each in told]
+    return {each["seqno"].to_bytes(4, "little"): each["delay"].get("rtt", 0) / 1e9 or None for each in told}
 
 
-INSIDE: dict[str, Callable[[int], list[object]]] = {
+INSIDE: dict[str, Callable[[int], list[float | None]]] = {
     "icmp_echo": be_icmp_echo,
     "stamp": be_stamp,
     "icmplib": be_icmplib,
     "blackbox": be_blackbox,
-}  # type: ignore[assignment]
+}
 ECHO: dict[str, Callable[[Line, int], list[float | None]]] = {
     "nhip icmp_echo": inside("icmp_echo"),
     "fping": fping,
@@ -239,7 +250,7 @@ ECHO: dict[str, Callable[[Line, int], list[float | None]]] = {
     "icmplib": inside("icmplib"),
     "blackbox exporter": inside("blackbox"),
 }
-STAMP = {"nhip stamp": inside("stamp"), "irtt": irtt}
+STAMP = {"nhip stamp": stamp_told, "irtt": irtt}
 
 
 if __name__ == "__main__":

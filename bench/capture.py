@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -20,14 +21,25 @@ _FILE_HEADER, _RECORD = 24, struct.Struct("=IIII")
 _NANOSECONDS = 0xA1B23C4D
 _SECOND = 1_000_000_000
 _ETHERNET = 14
+_IPV4 = b"\x08\x00"
+_ARP_SOURCE = slice(28, 32)
 
 
 class Seen(NamedTuple):
-    """One packet: when it passed (nanoseconds), its source address, and what stands after the IP header."""
+    """One frame: when it passed (nanoseconds), its source and protocol, what stands after the IP header, its length.
+
+    A frame without IPv4 has protocol 0. The length is that on the wire, in bytes, whatever part of it was kept.
+    """
 
     at: int
     source: bytes
+    protocol: int
     payload: bytes
+    length: int
+
+    def is_from(self, address: str) -> bool:
+        """Tell whether an IPv4 address sent it."""
+        return self.source == socket.inet_aton(address)
 
 
 class Capture:
@@ -42,8 +54,8 @@ def capture(line: Line, where: str, what: str) -> Iterator[Capture]:
     found = Capture()
     with tempfile.TemporaryDirectory(prefix="nhip-bench-") as folder:
         file = Path(folder, "pcap")
-        options = ("-i", f"{where}0", "-n", "-s", "128", "-B", "16384", "--time-stamp-precision=nano", "-U", "-w", str(file))
-        process = line.start(where, "tcpdump", "-Z", "root", *options, what, stderr=subprocess.PIPE)
+        options = ("-n", "-s", "128", "-B", "16384", "--time-stamp-precision=nano", "-U", "-w", str(file))
+        process = line.start(where, "tcpdump", "-Z", "root", "-i", f"{where}0", *options, what, stderr=subprocess.PIPE)
         assert process.stderr is not None  # noqa: S101  (for mypy)
         while "listening on" not in process.stderr.readline():
             if process.poll() is not None:
@@ -59,18 +71,22 @@ def capture(line: Line, where: str, what: str) -> Iterator[Capture]:
 
 
 def read(pcap: bytes) -> list[Seen]:
-    """Read a capture file of this machine's byte order, with nanoseconds, of IPv4 in Ethernet."""
+    """Read a capture file of this machine's byte order, with nanoseconds, of Ethernet."""
     if int.from_bytes(pcap[:4], "little") != _NANOSECONDS:
         raise SystemExit("the capture is not in nanoseconds")
     packets, at = [], _FILE_HEADER
     while at + _RECORD.size <= len(pcap):
-        seconds, nanoseconds, length, _ = _RECORD.unpack_from(pcap, at)
+        seconds, nanoseconds, kept, length = _RECORD.unpack_from(pcap, at)
         at += _RECORD.size
-        frame = pcap[at : at + length]
-        at += length
+        frame = pcap[at : at + kept]
+        at += kept
+        stamp = seconds * _SECOND + nanoseconds
+        if frame[12:_ETHERNET] != _IPV4:
+            packets.append(Seen(stamp, frame[_ARP_SOURCE], 0, b"", length))
+            continue
         header = (frame[_ETHERNET] & 0x0F) * 4
-        source = frame[_ETHERNET + 12 : _ETHERNET + 16]
-        packets.append(Seen(seconds * _SECOND + nanoseconds, source, frame[_ETHERNET + header :]))
+        source, protocol = frame[_ETHERNET + 12 : _ETHERNET + 16], frame[_ETHERNET + 9]
+        packets.append(Seen(stamp, source, protocol, frame[_ETHERNET + header :], length))
     return packets
 
 

@@ -37,6 +37,13 @@ def split_host_port(target: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def split_host_default_port(target: str, default: int) -> tuple[str, int]:
+    """Split `host`, `host:port`, `[v6]:port` or a bare IPv6 address; without a port it is `default`."""
+    if (target.startswith("[") and not target.endswith("]")) or target.count(":") == 1:
+        return split_host_port(target)
+    return split_host(target), default
+
+
 def split_host(target: str) -> str:
     """Return a bare host, without the brackets of an IPv6 literal; `CheckError` for anything with a port or path."""
     host = target[1:-1] if target.startswith("[") and target.endswith("]") else target
@@ -64,6 +71,23 @@ async def resolve(host: str, port: int, ip_version: IpVersion | None = None) -> 
         raise UnresolvedError(_words(host, exc, ip_version)) from None
     except UnicodeError:
         raise UnresolvedError(f"{host!r} is not a name that DNS can hold") from None
+
+
+async def host_address(target: str, ip_version: IpVersion | None, seconds: float) -> Address:
+    """Return the first address of the bare host `target`, for checks that send packets to it and to no port.
+
+    Raises `CheckError` where it has none, or where the resolver does not say within `seconds`.
+    """
+    host = split_host(target)
+    try:
+        if known := literal(host, 0, ip_version):
+            return known[0]
+        async with asyncio.timeout(seconds):
+            return (await resolve(host, 0, ip_version))[0]
+    except UnresolvedError as exc:
+        raise CheckError(f"no packet was sent: {exc}") from None
+    except TimeoutError:
+        raise CheckError(f"no packet was sent: the resolver of this node does not answer for {host}") from None
 
 
 def _lookup(host: str, port: int, family: socket.AddressFamily, flags: int = 0) -> list[Address]:

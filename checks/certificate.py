@@ -22,29 +22,29 @@ def not_after(der: bytes) -> datetime:
     fields = _inside(certificate, 0, _SEQUENCE)
     at = 0
     if fields[:1] == bytes([_VERSION]):
-        at = _element(fields, at)[2]
+        at = element(fields, at)[2]
     for _ in ("serial number", "signature algorithm", "issuer"):
-        at = _element(fields, at)[2]
+        at = element(fields, at)[2]
     validity = _inside(fields, at, _SEQUENCE)
-    tag, start, end = _element(validity, _element(validity, 0)[2])
+    tag, start, end = element(validity, element(validity, 0)[2])
     return _time(tag, validity[start:end].decode("ascii"))
 
 
-def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return the tag of the element at `at`, and where its content starts and ends."""
+def element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return the tag of the DER element at `at`, and where its content starts and ends. `ValueError` past the end."""
     if at + 2 > len(data):
-        raise ValueError("the certificate is cut short")
+        raise ValueError("the DER is cut short")
     length, start = data[at + 1], at + 2
     if length & _LONG_FORM:
         size = length & ~_LONG_FORM
         length, start = int.from_bytes(data[start : start + size], "big"), start + size
     if start + length > len(data):
-        raise ValueError("the certificate is cut short")
+        raise ValueError("the DER is cut short")
     return data[at], start, start + length
 
 
 def _inside(data: bytes, at: int, wanted: int) -> bytes:
-    tag, start, end = _element(data, at)
+    tag, start, end = element(data, at)
     if tag != wanted:
         raise ValueError("this is not a certificate")
     return data[start:end]

@@ -1,4 +1,4 @@
-"""What every check is, and the two ways in which a measurement can end badly."""
+"""What every check is, and the ways in which a measurement can end with more than numbers."""
 
 from __future__ import annotations
 

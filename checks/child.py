@@ -9,31 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from checks.check import CheckError, Noted, Unreachable
+from checks.phases import spent_seconds
 
 if TYPE_CHECKING:
     from checks.check import Check
 
 _ROOT = Path(__file__).parents[1]
 _STDERR_TAIL = 300
+_RETURN_SECONDS = 0.25
+"""What a busy machine may take to carry the reply home before `run` stops waiting."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child is asked: a check by its name, its parameters, and the target."""
+    """What the child is asked, and when, on the monotonic clock that all processes of a machine share."""
 
     check: str
     parameters: dict[str, object]
     target: str
+    asked_at: float
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What it found: metrics; `reason` where the target did not answer; `error` where the child could not measure."""
+    """What it found: metrics and notes, and the words of what the check raised: `Unreachable` or `CheckError`."""
 
     metrics: dict[str, float] = {}
     notes: tuple[str, ...] = ()
@@ -46,7 +52,8 @@ async def measure_in_child(check: Check, target: str) -> dict[str, float]:
 
     Cancelling kills the child. A child that dies is a `CheckError` with the last words it said.
     """
-    request = Request(check=check.name, parameters=msgspec.to_builtins(check), target=target)
+    parameters = msgspec.to_builtins(check)
+    request = Request(check=check.name, parameters=parameters, target=target, asked_at=time.monotonic())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "checks.child"),
         cwd=_ROOT,
@@ -79,6 +86,7 @@ async def _answer(request: Request) -> Reply:
     from checks import registry  # noqa: PLC0415  (only the child needs it; the parent comes here by way of it)
 
     check = registry.make(request.check, request.parameters)
+    spent_seconds.set(time.monotonic() - request.asked_at + min(_RETURN_SECONDS, check.timeout_seconds / 10))
     try:
         metrics = await check.measure(request.target)
         return Reply(metrics=metrics, notes=getattr(metrics, "notes", ()))
@@ -94,6 +102,8 @@ def main() -> None:
     """Be the child: one request on standard input, one reply on standard output."""
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
     sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_answer(request))))
+    sys.stdout.buffer.flush()
+    os._exit(0)  # taking the large libraries apart in good order would keep the parent waiting, for nothing
 
 
 if __name__ == "__main__":

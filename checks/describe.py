@@ -25,6 +25,9 @@ _UNITS = {
     "_total": "count",
     "_days": "d",
     "_celsius": "°C",
+    "_volts": "V",
+    "_watts": "W",
+    "_hertz": "Hz",
 }
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from checks import registry
 from checks.limits import base_metric, say
 from checks.line_protocol import encode_result
 from checks.verdict import State, judge_once
@@ -24,12 +25,14 @@ Judged = tuple["Result", State, "list[Breach]"]
 
 
 def as_text(result: Result, limits: Sequence[Limit]) -> str:
-    """Several lines for a person: the state, what is wrong, each note, each metric."""
+    """Several lines for a person: the state, what is wrong, each note, each metric with its meaning."""
     state, breaches = judge_once(result, limits)
     lines = [f"{result.check} {result.target}: {state.name}"]
     lines += [f"  {words}" for words in (*_complaints(result, breaches), *result.notes)]
-    width = max(map(len, result.metrics), default=0)
-    lines += [f"  {name:<{width}}  {_shown(name, value)}" for name, value in result.metrics.items()]
+    meanings = _meanings(result.check)
+    rows = [(name, say(name, value), meanings.get(base_metric(name), "")) for name, value in result.metrics.items()]
+    width, wide = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    lines += [f"  {name:<{width}}  {value:>{wide}}  {meaning}".rstrip() for name, value, meaning in rows]
     return "\n".join(lines)
 
 
@@ -80,9 +83,14 @@ def _highlights(result: Result, limits: Sequence[Limit]) -> str:
     return ", ".join(f"{name} {say(name, result.metrics[name])}" for name in names[:_MANY])
 
 
-def _shown(name: str, value: float) -> str:
-    plain, people = decimal(value), say(name, value)
-    return plain if plain == people else f"{plain}  ({people})"
+def _meanings(check: str) -> dict[str, str]:
+    """Return what each metric of a check means; those of another [instance] mean the same."""
+    if check not in registry.CHECKS:
+        return {}
+    meanings: dict[str, str] = {}
+    for name, meaning in registry.load(check).metrics.items():
+        meanings.setdefault(base_metric(name), meaning)
+    return meanings
 
 
 def _performance(name: str, value: float, limits: Sequence[Limit], check: str) -> str:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 import urllib.parse
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h11
 
-from checks.certificate import not_after
-from checks.check import CheckError, Unreachable
+from checks.check import Unreachable
 from checks.connect import connect, words
 from checks.phases import Phases
+from checks.tls import expiry_days, tls_context, tls_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from checks.address import IpVersion
 
 _CHUNK_BYTES = 65_536
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +86,17 @@ class Response:
     cut: bool
 
 
-async def exchange(phases: Phases, url: Url, headers: Mapping[str, str], options: Options) -> Response:
-    """Send one GET and read its response; the phases collect the times, the status and the bytes on the way."""
+async def exchange(
+    phases: Phases, url: Url, headers: Mapping[str, str], options: Options, body: bytes | None = None
+) -> Response:
+    """Send one GET, or a POST where there is a `body`, and read the response.
+
+    The phases collect the times, the status and the bytes on the way.
+    """
     reader, writer = await _open(phases, url, options)
+    events = _request(url, headers, options, body)
     try:
-        return await _converse(phases, reader, writer, _request(url, headers, options), options.max_body_bytes)
+        return await _converse(phases, reader, writer, events, options.max_body_bytes)
     except OSError as exc:
         phases.fail(f"{words(exc)} before the response was complete")
     except h11.RemoteProtocolError as exc:
@@ -103,7 +105,7 @@ async def exchange(phases: Phases, url: Url, headers: Mapping[str, str], options
         writer.transport.abort()  # at once: a server that never says goodbye must not hold us
 
 
-def _request(url: Url, headers: Mapping[str, str], options: Options) -> h11.Request:
+def _request(url: Url, headers: Mapping[str, str], options: Options, body: bytes | None) -> list[h11.Event]:
     fields = {
         "host": url.authority(options.server_name),
         "user-agent": "nhip",
@@ -112,7 +114,12 @@ def _request(url: Url, headers: Mapping[str, str], options: Options) -> h11.Requ
         "connection": "close",
     }
     fields |= {name.lower(): value for name, value in headers.items()}
-    return h11.Request(method="GET", target=url.path, headers=[(k.encode(), v.encode()) for k, v in fields.items()])
+    sent = [] if body is None else [h11.Data(data=body)]
+    if body is not None:
+        fields["content-length"] = str(len(body))
+    pairs = [(name.encode(), value.encode()) for name, value in fields.items()]
+    head = h11.Request(method="GET" if body is None else "POST", target=url.path, headers=pairs)
+    return [head, *sent, h11.EndOfMessage()]
 
 
 async def _open(phases: Phases, url: Url, options: Options) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -126,9 +133,9 @@ async def _open(phases: Phases, url: Url, options: Options) -> tuple[asyncio.Str
             reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
     except ssl.SSLCertVerificationError as exc:
         await _note_unaccepted(phases, url, options)
-        phases.fail(f"the certificate is not accepted: {exc.verify_message.rstrip('.').lower()}")
+        phases.fail(tls_words(exc))
     except OSError as exc:
-        phases.fail(_tls_words(exc))
+        phases.fail(tls_words(exc))
     _note_certificate(phases, writer)
     return reader, writer
 
@@ -150,7 +157,7 @@ async def _note_unaccepted(phases: Phases, url: Url, options: Options) -> None:
 def _note_certificate(phases: Phases, writer: asyncio.StreamWriter) -> None:
     der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     try:
-        left = (not_after(der) - datetime.now(UTC)).total_seconds() / _DAY_SECONDS
+        left = expiry_days(der)
     except ValueError:
         return
     earlier = phases.metrics.get("certificate_expiry_days", left)
@@ -161,11 +168,11 @@ async def _converse(
     phases: Phases,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    request: h11.Request,
+    events: Sequence[h11.Event],
     max_body_bytes: int,
 ) -> Response:
     connection = h11.Connection(h11.CLIENT)
-    writer.write((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    writer.write(b"".join(connection.send(event) or b"" for event in events))
     async with phases.phase("first_byte_seconds", "no response"):
         await writer.drain()
         data = await reader.read(_CHUNK_BYTES)
@@ -200,39 +207,3 @@ async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> obj
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await reader.read(_CHUNK_BYTES))
     return event
-
-
-def tls_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:  # noqa: FBT001  (a parameter of the check)
-    """Return the TLS settings, made once for each kind: reading a few hundred root certificates costs 10 ms and more.
-
-    A changed file is read again. `CheckError` names a file that cannot be read.
-    """
-    path = Path(ca_file or ssl.get_default_verify_paths().cafile or "/")
-    try:
-        changed_at = path.stat().st_mtime_ns
-    except OSError as exc:
-        raise CheckError(f"ca_file {path} cannot be read: {exc.strerror}") from None
-    return _made(verify, ca_file, changed_at)
-
-
-@functools.lru_cache(maxsize=16)
-def _made(verify: bool, ca_file: str | None, _changed_at: int) -> ssl.SSLContext:  # noqa: FBT001  (as above)
-    if not verify:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except ssl.SSLError:
-        raise CheckError(f"ca_file {ca_file} holds no certificate in PEM form") from None
-    except OSError as exc:
-        raise CheckError(f"ca_file {ca_file} cannot be read: {exc.strerror}") from None
-
-
-def _tls_words(exc: OSError) -> str:
-    if isinstance(exc, ssl.SSLError):
-        if exc.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-            return "the server does not speak TLS there"
-        return f"the TLS handshake failed: {(exc.reason or str(exc)).replace('_', ' ').lower()}"
-    return f"the TLS handshake failed: {words(exc)}"

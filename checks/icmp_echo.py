@@ -131,15 +131,11 @@ class Train:
         self._pending.add(sequence)
         try:
             packet = self._echo.send(sequence)
-        except OSError:
-            self._take_in()  # it may be the refusal of an earlier packet: take that in, and try once more
-            try:
-                packet = self._echo.send(sequence)
-            except OSError as exc:
-                self.packets.sent(sequence, Packet(time.time_ns(), time.monotonic_ns(), 0))
-                self.packets.note(Answer(sequence, refusal=_said_here(exc)), 0)
-                self._settle(sequence)
-                return
+        except OSError as exc:
+            self.packets.sent(sequence, Packet(time.time_ns(), time.monotonic_ns(), 0))
+            self.packets.note(Answer(sequence, refusal=_said_here(exc)), 0)
+            self._settle(sequence)
+            return
         self.packets.sent(sequence, packet)
         self._note(self._echo.errors())  # most cards stamp at once: to be woken for it would cost ten times as much
 

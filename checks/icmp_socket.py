@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
 from checks.packets import Answer, Packet
-from checks.refusals import refusal_words
+from checks.probe_socket import aim, bind_to, make_ready, send
+from checks.refusals import read_refusal, refusal_words
 from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ _READS_AT_ONCE = 64
 _ANCILLARY_BYTES = 128
 _FILTER = 1  # the option's name in both protocols: ICMP_FILTER, ICMP6_FILTER
 _SOL_RAW = 255
-_IP_RECVERR, _IPV6_RECVERR = 11, 25
 _GROUP_RANGE = Path("/proc/sys/net/ipv4/ping_group_range")
-NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ECONNREFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +59,13 @@ class EchoSocket:
     def __init__(self, address: Address, source: str | None, payload_bytes: int) -> None:
         """Open the socket; `CheckError` says what permission or local address is missing, `OSError` is no route."""
         family, where = address
-        self._protocol = _V6 if family == socket.AF_INET6 else _V4
         self._cookie = os.urandom(COOKIE_BYTES)
         self._payload = (self._cookie * (payload_bytes // COOKIE_BYTES + 1))[:payload_bytes]
-        self._socket = _open(family, self._protocol)
+        self._socket, self._protocol = open_icmp(family)
         self._stamps = switch_on(self._socket)
         self.steps = Steps()
         try:
-            self._prepare(family, where, source)
+            self._prepare(where, source)
         except BaseException:
             self._socket.close()
             raise
@@ -92,16 +89,7 @@ class EchoSocket:
         """
         packet = _request(self._protocol, self._id, sequence, self._payload)
         steps, left_here, left_at = self.steps.look(), time.monotonic_ns(), time.time_ns()
-        try:
-            self._socket.send(packet)
-        except BlockingIOError:
-            raise OSError(errno.ENOBUFS, "the send buffer is full") from None
-        except PermissionError:
-            raise CheckError("this machine's own firewall does not let ICMP echo out") from None
-        except OSError as exc:
-            if exc.errno not in NO_ROUTE and exc.errno != errno.ENOBUFS:
-                raise CheckError(f"cannot send ICMP echo: {exc.strerror}") from None
-            raise
+        send(self._socket, packet, "ICMP echo")
         return Packet(left_at, left_here, steps, min(self._stamps, RECEIVE))
 
     def read(self) -> Iterator[Answer]:
@@ -118,25 +106,13 @@ class EchoSocket:
             if answer is not None:
                 yield answer
 
-    def _prepare(self, family: int, where: tuple[object, ...], source: str | None) -> None:
+    def _prepare(self, where: tuple[object, ...], source: str | None) -> None:
         sock = self._socket
-        sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        if sock.type == socket.SOCK_RAW:
-            _filter(sock, self._protocol)
+        make_ready(sock)
         if source:
-            _bind(sock, source)
-        try:
-            sock.connect(where)
-        except PermissionError:
-            raise CheckError("this machine refuses to send there: a broadcast address, or a prohibited route") from None
-        except OSError as exc:
-            if exc.errno not in NO_ROUTE:
-                raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
-            raise
+            bind_to(sock, source)
+        aim(sock, where, "ICMP echo")
+        self.source = str(sock.getsockname()[0])
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
     def _read(self) -> Answer | None:
@@ -156,7 +132,10 @@ class EchoSocket:
             if looped.refusal is not None:
                 sequence = self._ours(looped.data, self._protocol.request)
                 if sequence is not None:
-                    yield Answer(sequence, refusal=refusal_words(looped.refusal))
+                    told = read_refusal(looped.refusal)
+                    yield Answer(
+                        sequence, refusal=refusal_words(looped.refusal), next_mtu=told.next_mtu if told else None
+                    )
             elif looped.sent_at is not None:
                 # By the packet's own bytes, not by a counter: a stamp given to another packet is a whole interval off.
                 at = looped.data.find(self._cookie)
@@ -194,6 +173,18 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def open_icmp(family: socket.AddressFamily) -> tuple[socket.socket, Protocol]:
+    """Return a socket for ICMP echo that hears replies alone, unprivileged where the kernel lets us, and its protocol.
+
+    `CheckError` says what permission is missing.
+    """
+    protocol = _V6 if family == socket.AF_INET6 else _V4
+    sock = _open(family, protocol)
+    if sock.type == socket.SOCK_RAW:
+        _filter(sock, protocol)
+    return sock, protocol
+
+
 def _open(family: int, protocol: Protocol) -> socket.socket:
     for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
         try:
@@ -226,11 +217,3 @@ def _filter(sock: socket.socket, protocol: Protocol) -> None:
         blocked = [0xFFFFFFFF] * 8
         blocked[protocol.reply // 32] ^= 1 << (protocol.reply % 32)
         sock.setsockopt(protocol.number, _FILTER, struct.pack("=8I", *blocked))
-
-
-def _bind(sock: socket.socket, source: str) -> None:
-    try:
-        sock.bind((source, 0))
-    except OSError as exc:
-        words = exc.strerror or "not an address of the target's family"
-        raise CheckError(f"cannot send from source {source}: {words}") from None

@@ -105,13 +105,28 @@ def base_metric(name: str) -> str:
 
 
 def say(metric: str, value: float) -> str:
-    """Write a value as people read it: a ratio in per cent, a time below a second in milliseconds."""
+    """Write a value as people read it: a ratio in per cent, a short time in ms or µs, a rate in kbit/s or Mbit/s."""
     name = base_metric(metric)
     if name.endswith("_ratio"):
         return f"{value * 100:.4g} %"
     if name.endswith("_seconds"):
-        return f"{value * 1000:.4g} ms" if abs(value) < 1 else f"{value:.4g} s"
-    return f"{value:.6g}"
+        return _time(value)
+    if name.endswith("_bits_per_second"):
+        return _rate(value)
+    return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
+
+
+def _time(seconds: float) -> str:
+    if abs(seconds) >= 1:
+        return f"{seconds:.4g} s"
+    return f"{seconds * 1e3:.4g} ms" if abs(seconds) >= 1e-3 or seconds == 0 else f"{seconds * 1e6:.3g} µs"  # noqa: PLR2004
+
+
+def _rate(bits_per_second: float) -> str:
+    for size, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+        if abs(bits_per_second) >= size:
+            return f"{bits_per_second / size:.4g} {unit}"
+    return f"{bits_per_second:.4g} bit/s"
 
 
 def load_limits(path: Path | None = None) -> list[Limit]:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checks.timestamps import BOTH, USER
+from checks.timestamps import BOTH, RECEIVE, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,8 @@ class Answer:
     """What came back for one packet: a reply, a corrupted one, or a refusal in words (`host unreachable`).
 
     Or, with `left_at`, no answer but the kernel's word on when the packet left. Instants are nanoseconds: `back_at` of
-    the wall clock, `back_here` of this process' monotonic one.
+    the wall clock, `back_here` of this process' monotonic one. `next_mtu` comes with the refusal of a packet that is
+    too large: what would pass, bytes.
     """
 
     sequence: int
@@ -34,6 +35,7 @@ class Answer:
     corrupted: bool = False
     refusal: str | None = None
     left_at: int | None = None
+    next_mtu: int | None = None
 
 
 @dataclass(slots=True)
@@ -88,7 +90,9 @@ class Packets:
             self.refusal = answer.refusal
             return True
         if answer.left_at is not None:
-            packet.left_at, packet.source = answer.left_at, BOTH
+            packet.left_at = answer.left_at
+            if packet.source == RECEIVE:  # what already came back by another clock stays of that clock
+                packet.source = BOTH
             return False
         if answer.corrupted:
             self._corrupted += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NoReturn
 
 from checks.check import Unreachable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _EARLIER_RATIO = 0.1
 _EARLIER_SECONDS = 0.25
+
+spent_seconds: ContextVar[float] = ContextVar("spent_seconds", default=0.0)
+"""What of the budget was gone before the check began: a child process takes its time to start."""
 
 
 class Phases:
@@ -29,7 +33,7 @@ class Phases:
         self.timeout_seconds = timeout_seconds
         self.began = time.perf_counter()
         margin = min(timeout_seconds * _EARLIER_RATIO, _EARLIER_SECONDS)
-        self._deadline = asyncio.get_running_loop().time() + timeout_seconds - margin
+        self._deadline = asyncio.get_running_loop().time() + timeout_seconds - margin - spent_seconds.get()
 
     @property
     def left_seconds(self) -> float:

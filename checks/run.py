@@ -37,10 +37,10 @@ async def run(
     try:
         async with asyncio.timeout(check.timeout_seconds) as deadline:
             if getattr(check, "child_process", False):
-                metrics = await measure_in_child(check, target)
+                found = await measure_in_child(check, target)
             else:
-                metrics = await check.measure(target)
-        notes, metrics = getattr(metrics, "notes", ()), dict(metrics)
+                found = await check.measure(target)
+        metrics, notes = dict(found), getattr(found, "notes", ())
     except Unreachable as exc:
         metrics, reason, notes = {**check.unreachable, **exc.metrics}, exc.reason, exc.notes
     except CheckError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import msgspec
 
 from checks import stamp_wire as wire
-from checks.address import UnresolvedError, resolve, split_host, split_host_port
+from checks.address import UnresolvedError, literal, resolve, split_host, split_host_port
 from checks.check import CheckError, Unreachable
-from checks.clock_quality import clock_quality
+from checks.clock_quality import stamp_error_estimate
 from checks.packets import COUNTS_HELP
 from checks.secret import read_key
 from checks.stamp_figures import figures, one_way
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from checks.stamp_figures import Exchange
 
 _SPARE_SECONDS = 0.25
-_WANTED_FOR_SECONDS = 150.0
 _TTL = 255
 
 
@@ -76,6 +76,9 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     continuous: Annotated[
         bool, msgspec.Meta(description="in an agent: go on sending; each result is of what was settled since the last")
     ] = False
+    idle_seconds: Annotated[
+        float, msgspec.Meta(ge=1, le=7200, description="continuous: end when nobody has asked for so long")
+    ] = 150.0
     key_file: Annotated[str | None, msgspec.Meta(description="file of the key for authenticated mode, as hex")] = None
     ssid: Annotated[int, msgspec.Meta(ge=0, le=65_535, description="session identifier (RFC 8972); 0: random")] = 0
     dscp: Annotated[int, msgspec.Meta(ge=0, le=63, description="class of service of the packets and their answers")] = 0
@@ -95,15 +98,21 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         """Refuse a train that cannot end before its deadline, and a key that nobody could find."""
-        longest = self.packet_timeout_seconds + (self.interval_seconds if self.continuous else 0.0)
-        longest += 0.0 if self.continuous else (self.count - 1) * self.interval_seconds
-        if self.timeout_seconds < longest + _SPARE_SECONDS:
+        least = self.longest_seconds + _SPARE_SECONDS
+        if self.timeout_seconds < least:
+            sending = "interval_seconds" if self.continuous else "(count - 1) x interval_seconds"
             raise ValueError(
-                f"timeout_seconds ({self.timeout_seconds:g}) must be at least {longest + _SPARE_SECONDS:g}"
-                f": (count - 1) x interval_seconds + packet_timeout_seconds + {_SPARE_SECONDS:g}"
+                f"timeout_seconds ({self.timeout_seconds:g}) must be at least {least:g}"
+                f": {sending} + packet_timeout_seconds + {_SPARE_SECONDS:g}"
             )
         if self.key_file is not None and not self.ssid:
             raise ValueError("key_file needs ssid: the reflector finds the key by it")
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long it takes until the last packet of a train, or the first of a session, is settled when it is lost."""
+        turns = 1 if self.continuous else self.count - 1
+        return turns * self.interval_seconds + self.packet_timeout_seconds
 
     async def measure(self, target: str) -> dict[str, float]:
         """Send test packets to `target`; see `metrics` for what comes back, `Unreachable` when nothing does."""
@@ -138,9 +147,6 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             key = read_key(Path(self.key_file)) if self.key_file else None
         except ValueError as exc:
             raise CheckError(f"key_file: {exc}") from None
-        quality = clock_quality()
-        good = self.trust_clock or quality.synchronised
-        error = _TRUSTED_SECONDS if self.trust_clock else quality.error_seconds
         try:
             sock = StampSocket(
                 address,
@@ -150,7 +156,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 padding_bytes=self.padding_bytes,
                 follow_up=self.follow_up,
                 source=self.source,
-                clock_estimate=wire.error_estimate(error, synchronised=good),
+                clock_estimate=functools.partial(stamp_error_estimate, trust_clock=self.trust_clock),
             )
         except OSError as exc:
             raise Unreachable(f"{(exc.strerror or 'no route').lower()} (said by this machine)") from None
@@ -160,7 +166,9 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bare = not (target.startswith("[") and "]:" in target) and target.count(":") != 1
         host, port = (split_host(target), wire.PORT) if bare else split_host_port(target)
         try:
-            async with asyncio.timeout(self.timeout_seconds / 2):
+            if known := literal(host, port, self.ip_version):
+                return known[0]
+            async with asyncio.timeout(self.timeout_seconds - self.longest_seconds - _SPARE_SECONDS / 2):
                 return (await resolve(host, port, self.ip_version))[0]
         except UnresolvedError as exc:
             raise CheckError(f"no packet was sent: {exc}") from None
@@ -173,8 +181,9 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         answered = [each for each in stretch if each is not None]
         counts = session.packets.take_counts()
         metrics = {**figures(stretch), **session.attribution.figures(), **session.jitter.take(answered), **counts}
-        minute = figures(session.take_minute())
-        metrics |= {f"{name}[minute]": value for name, value in minute.items()}
+        if self.continuous:
+            minute = figures(session.take_minute())
+            metrics |= {f"{name}[minute]": value for name, value in minute.items()}
         if not answered:
             raise Unreachable(session.packets.refusal or self._silence(len(stretch)), metrics)
         session.packets.refusal = None
@@ -194,14 +203,13 @@ class _Running:
         self.asked_at = time.monotonic()
 
 
-_TRUSTED_SECONDS = 0.0001
 _Key = tuple[asyncio.AbstractEventLoop, Stamp, str]
 _running: dict[_Key, _Running] = {}
 
 
 def _still_wanted(key: _Key) -> bool:
     """Tell whether a session is still asked about; one that an agent's new configuration dropped ends by itself."""
-    if time.monotonic() - _running[key].asked_at < _WANTED_FOR_SECONDS:
+    if time.monotonic() - _running[key].asked_at < key[1].idle_seconds:
         return True
     del _running[key]
     return False

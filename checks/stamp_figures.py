@@ -17,31 +17,35 @@ from checks.packets import SECOND, delay_figures, interarrival_jitter, median, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SMALLEST_STEP_NS = 10_000_000
+_SMALLEST_STEP_NS = 2_000_000
+_ENOUGH = 16  # packets: of fewer nobody can tell a step from jitter
+_WIDE_NS = 1 << 80
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One packet that came back in time: its number, the reflector's, the delays (nanoseconds), and both clocks.
 
-    `forward_ns` is T2 - T1 and `backward_ns` T4 - T3, each with the clocks' difference in it; None where our own clock
-    was set in between. `clock_error_seconds` is what both clocks claim to be wrong by at most together; None when one
-    of them is not kept by anybody. `ttl` is what was left of 255 at the reflector, `dscp` the class it saw.
+    `forward_ns` is T2 - T1 and `backward_ns` T4 - T3, each with the clocks' difference in it; these and the round trip
+    are None where our own clock was set in between. `clock_error_seconds` is what both clocks claim to be wrong by at
+    most together; None when one of them is not kept by anybody. `ttl` is what was left of 255 at the reflector, `dscp`
+    the class it saw. `steps` counts how often our own clock had been set when the packet left.
     """
 
     sequence: int
     number: int
-    round_trip_ns: int
+    round_trip_ns: int | None
     forward_ns: int | None
     backward_ns: int | None
     clock_error_seconds: float | None = None
     ttl: int = 0
     dscp: int | None = None
+    steps: int = 0
 
     @property
-    def round_trip_seconds(self) -> float:
-        """Round trip without the time that the reflector took, never below 0."""
-        return max(0, self.round_trip_ns) / SECOND
+    def round_trip_seconds(self) -> float | None:
+        """Round trip without the time that the reflector took, never below 0; None where it is not known."""
+        return None if self.round_trip_ns is None else max(0, self.round_trip_ns) / SECOND
 
 
 @dataclass(slots=True)
@@ -113,20 +117,28 @@ def figures(stretch: Sequence[Exchange | None]) -> dict[str, float]:
     parts = _between_steps(stretch)
     metrics |= _direction("forward", [_forward(part) for part in parts])
     metrics |= _direction("backward", [_backward(part) for part in parts])
-    delay = metrics["rtt_median_seconds"] / 2
-    rating = mos.transmission_rating(delay, metrics["loss_ratio"])
-    return {**metrics, "mos": mos.mean_opinion_score(rating)}
+    if "rtt_median_seconds" in metrics:
+        rating = mos.transmission_rating(metrics["rtt_median_seconds"] / 2, metrics["loss_ratio"])
+        metrics["mos"] = mos.mean_opinion_score(rating)
+    return metrics
 
 
 def one_way(exchanges: Sequence[Exchange], most_error_seconds: float) -> dict[str, float]:
-    """Return the median delay of each direction, only where both clocks claim to be good enough for every packet."""
+    """Return the median delay of each direction, only where both clocks claim to be good enough for every packet.
+
+    And only where the claim can be true: no packet arrives before it left by more than the clocks may be wrong.
+    """
     errors = [each.clock_error_seconds for each in exchanges]
     known = [each for each in errors if each is not None]
     if not exchanges or len(known) < len(errors) or max(known) > most_error_seconds:
         return {}
+    forward = sorted(each for each in _forward(exchanges) if each is not None)
+    backward = sorted(each for each in _backward(exchanges) if each is not None)
+    if not forward or not backward or min(forward[0], backward[0]) < -max(known):
+        return {}
     return {
-        "delay_forward_median_seconds": median(sorted(each for each in _forward(exchanges) if each is not None)),
-        "delay_backward_median_seconds": median(sorted(each for each in _backward(exchanges) if each is not None)),
+        "delay_forward_median_seconds": median(forward),
+        "delay_backward_median_seconds": median(backward),
         "clock_error_seconds": max(known),
     }
 
@@ -155,23 +167,23 @@ def _direction(name: str, parts: Sequence[Sequence[float | None]]) -> dict[str, 
 
 
 def _between_steps(stretch: Sequence[Exchange | None]) -> list[list[Exchange | None]]:
-    """Cut a stretch where one of the two clocks was set: one direction jumps up as far as the other jumps down.
+    """Cut a stretch where one of the two clocks was set: a difference of delays across that would be one of clocks.
 
-    No network does that; across such a jump a difference of delays would be that of the clocks.
+    A packet that waited q longer than the fastest, in whichever direction, puts twice the clocks' difference within q
+    of (T2 - T1) - (T4 - T3). Where two packets cannot both be right, a clock was set. The fastest of a few may itself
+    have waited: what the median waited is allowed for that, so that jitter is not taken for a step.
     """
+    trips = sorted(each.round_trip_ns for each in stretch if each is not None and each.round_trip_ns is not None)
+    allowed = 2 * (_SMALLEST_STEP_NS + median(trips) - trips[0]) if len(trips) >= _ENOUGH else _WIDE_NS
     parts: list[list[Exchange | None]] = [[]]
-    before: Exchange | None = None
+    low, high, steps = -_WIDE_NS, _WIDE_NS, None
     for each in stretch:
         if each is not None and each.forward_ns is not None and each.backward_ns is not None:
-            if before is not None and _stepped(before, each):
+            waited, twice = (each.round_trip_ns or 0) - trips[0], each.forward_ns - each.backward_ns
+            least, most = twice - waited, twice + waited
+            if max(least - high, low - most) > allowed or steps not in (None, each.steps):
                 parts.append([])
-            before = each
+                low, high = least, most
+            low, high, steps = max(low, least), min(high, most), each.steps
         parts[-1].append(each)
     return parts
-
-
-def _stepped(before: Exchange, now: Exchange) -> bool:
-    forward = (now.forward_ns or 0) - (before.forward_ns or 0)
-    backward = (now.backward_ns or 0) - (before.backward_ns or 0)
-    least = min(abs(forward), abs(backward))
-    return least > _SMALLEST_STEP_NS and abs(forward + backward) < least / 2

@@ -26,6 +26,8 @@ MINUTE_PACKETS = 120
 """A minute's figures are of so many packets: a minute at the default of 2 a second."""
 
 _MOST_FOLLOW_UPS = 1_000
+_FOLLOW_UP_WITHIN_NS = SECOND
+_CLOCKS_WITHIN_NS = 1_000_000
 _HEARD_FOR_SECONDS = 10.0  # answers to packets older than this are not even counted as late
 
 
@@ -94,6 +96,10 @@ class Session:
             self.failure = exc
             self.close()
             return
+        except Exception as exc:  # noqa: BLE001  (a beat that dies unheard would be taken for a dead line)
+            self.failure = CheckError(f"{type(exc).__name__}: {exc}")
+            self.close()
+            return
         self._due += self._interval_seconds * (1 + max(0, loop.time() - self._due) // self._interval_seconds)
         self._timer = loop.call_at(self._due, self._beat)
 
@@ -119,7 +125,7 @@ class Session:
     def _note(self, heard: Iterable[Heard]) -> None:
         steps = self._socket.steps.look()
         for answer, reply in heard:
-            settled = self.packets.note(answer, steps)
+            settled = self.packets.note(answer, steps) and answer.sequence >= self._told
             if settled and reply is not None:
                 self._replies[answer.sequence] = reply
                 self._follow_up(reply)
@@ -128,12 +134,12 @@ class Session:
 
     def _follow_up(self, reply: wire.Reply) -> None:
         """Keep what a reply says of the one before it."""
-        for _, kind, value in wire.extensions(reply.extensions):
-            departed = wire.followed_up(value) if kind == wire.FOLLOW_UP else None
-            if departed is not None:
-                self._departed[departed[0]] = departed[1]
-                if len(self._departed) > _MOST_FOLLOW_UPS:
-                    del self._departed[next(iter(self._departed))]
+        value = wire.answered_extensions(reply.extensions).get(wire.FOLLOW_UP)
+        departed = wire.followed_up(value) if value is not None else None
+        if departed is not None:
+            self._departed[departed[0]] = departed[1]
+            if len(self._departed) > _MOST_FOLLOW_UPS:
+                del self._departed[next(iter(self._departed))]
 
     def _wait_seconds(self) -> float:
         """Return how long the youngest unsettled packet may still be waited for; 0 when all are settled."""
@@ -149,13 +155,14 @@ class Session:
         unsettled, now = self._told, time.monotonic_ns()
         while unsettled < self._sent and self._is_settled(unsettled, now):
             unsettled += 1
-        if self._timer is not None and unsettled == self._sent:
-            unsettled -= 1  # when its reply left is told by the next one
-        return max(0, unsettled - self._told)
+        return unsettled - self._told
 
     def _is_settled(self, sequence: int, now: int) -> bool:
-        known = sequence in self._replies or sequence in self._refused
-        return known or now - self.packets[sequence].left_here > self._tmax_ns
+        if now - self.packets[sequence].left_here > self._tmax_ns or sequence in self._refused:
+            return True
+        reply = self._replies.get(sequence)
+        # When a reply left is told by the next one; a train that has ended has no next one to wait for.
+        return reply is not None and (self._timer is None or reply.sequence in self._departed)
 
     def take(self) -> list[Exchange | None]:
         """Return what became of the packets that are settled and were not told of before; None for a lost one."""
@@ -193,19 +200,31 @@ class Session:
 
 
 def _exchange(packet: Packet, sequence: int, reply: wire.Reply, departed: int) -> Exchange:
-    """Put the four instants together. A step of our clock in between leaves the round trip alone."""
+    """Put the four instants together.
+
+    A packet on its way while our clock was set has come back, but in no known time: the kernel stamps by that clock
+    alone, and this process did not look when it came.
+    """
     received = wire.instant(reply.received, reply.error_estimate, packet.left_at)
     left = wire.instant(departed, reply.error_estimate, packet.left_at)
+    claimed = wire.instant(reply.left, reply.error_estimate, packet.left_at)
+    if abs(left - claimed) > _FOLLOW_UP_WITHIN_NS:  # of another reply with the same number: the reflector began anew
+        left = claimed
     errors = wire.clock_error(reply.error_estimate), wire.clock_error(reply.sender_error_estimate)
     known = [each for each in errors if each is not None]
-    heard = [v for _, kind, v in wire.extensions(reply.extensions) if kind == wire.CLASS_OF_SERVICE]
+    heard = wire.answered_extensions(reply.extensions).get(wire.CLASS_OF_SERVICE)
+    whole = packet.round_trip_ns or 0
+    there = left - received
+    if not 0 <= there <= whole + _CLOCKS_WITHIN_NS:  # set in between, or made up: then its own time is not known
+        there = 0
     return Exchange(
         sequence=sequence,
         number=reply.sequence,
-        round_trip_ns=(packet.round_trip_ns or 0) - (left - received),
+        round_trip_ns=None if packet.bent else whole - there,
         forward_ns=None if packet.bent else received - packet.left_at,
         backward_ns=None if packet.bent else (packet.back_at or 0) - left,
         clock_error_seconds=sum(known) if len(known) == len(errors) and not packet.bent else None,
         ttl=reply.ttl,
-        dscp=wire.heard_dscp(heard[0]) if heard else None,
+        dscp=wire.heard_dscp(heard) if heard is not None else None,
+        steps=packet.steps,
     )

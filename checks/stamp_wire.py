@@ -17,7 +17,8 @@ CLASS_OF_SERVICE_BYTES, FOLLOW_UP_BYTES = 4, 16
 
 EXTRA_PADDING, CLASS_OF_SERVICE, FOLLOW_UP, HMAC_TLV = 1, 4, 7, 8
 UNRECOGNISED, MALFORMED, INTEGRITY = 0x80, 0x40, 0x20
-_UNDERSTOOD = {EXTRA_PADDING, CLASS_OF_SERVICE, FOLLOW_UP, HMAC_TLV}
+_LENGTHS = {EXTRA_PADDING: None, CLASS_OF_SERVICE: CLASS_OF_SERVICE_BYTES, FOLLOW_UP: FOLLOW_UP_BYTES, HMAC_TLV: 16}
+"""What is understood here, and how long its value must be; None: of any length."""
 
 _NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
 _ERA = 2**32
@@ -31,7 +32,7 @@ _REPLY = struct.Struct("!I12xQHH4xQ8xI12xQH6xB15x")
 _TLV = struct.Struct("!BBH")
 _FOLLOW_UP = struct.Struct("!IQB3x")
 _BY_SOFTWARE = 2
-_SEAL_BYTES = _TLV.size + HMAC_BYTES
+SEAL_BYTES = _TLV.size + HMAC_BYTES
 
 
 class WireError(ValueError):
@@ -175,6 +176,15 @@ def extensions(data: bytes) -> list[tuple[int, int, bytes]]:
     return found
 
 
+def answered_extensions(data: bytes) -> dict[int, bytes]:
+    """Return what a reflector wrote into the extensions that it understood: kind and value, of the right length."""
+    return {
+        kind: value
+        for flags, kind, value in extensions(data)
+        if not flags & (UNRECOGNISED | MALFORMED | INTEGRITY) and _LENGTHS.get(kind) == len(value)
+    }
+
+
 def class_of_service(*, wanted: int, heard: int = 0) -> bytes:
     """Return the value of the Class of Service extension (RFC 8972, 4.4).
 
@@ -195,43 +205,61 @@ def follow_up(sequence: int, stamp: int) -> bytes:
 
 def followed_up(value: bytes) -> tuple[int, int] | None:
     """Return the number of an earlier reply and the stamp of its departure, or None where the reflector had none."""
-    if len(value) != FOLLOW_UP_BYTES:
-        return None
     sequence, stamp, _ = _FOLLOW_UP.unpack(value)
     return (sequence, stamp) if stamp else None
 
 
-def seal_extensions(data: bytes, key: bytes, flags: int = UNRECOGNISED) -> bytes:
-    """Append the HMAC over the extensions, as authenticated packets that have any must carry (RFC 8972, 4.8)."""
-    return data + _TLV.pack(flags, HMAC_TLV, HMAC_BYTES) + hmac.digest(key, data, "sha256")[:HMAC_BYTES]
+def seal_extensions(data: bytes, key: bytes, sequence: int, flags: int = UNRECOGNISED) -> bytes:
+    """Append the HMAC over a packet's number and its extensions, as authenticated packets that have any must carry.
+
+    RFC 8972, 4.8. The number ties the extensions to their packet: they cannot be moved to another one.
+    """
+    return data + _TLV.pack(flags, HMAC_TLV, HMAC_BYTES) + _seal(data, key, sequence)
 
 
-def opened_extensions(data: bytes, key: bytes) -> bytes | None:
-    """Return sealed extensions without their seal; None when it is missing or wrong."""
-    inner, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
-    if len(seal) < _SEAL_BYTES or _TLV.unpack_from(seal)[1:] != (HMAC_TLV, HMAC_BYTES):
-        return None
-    wanted = hmac.digest(key, inner, "sha256")[:HMAC_BYTES]
-    return inner if hmac.compare_digest(wanted, seal[_TLV.size :]) else None
+def opened_extensions(data: bytes, key: bytes, sequence: int) -> tuple[bytes, bytes] | None:
+    """Return sealed extensions without their seal, and the padding that may follow it; None if it is missing or wrong.
+
+    Nothing but Extra Padding may stand after the seal, and the seal does not cover it (RFC 8972, 4.8).
+    """
+    at = 0
+    while at + SEAL_BYTES <= len(data):
+        _, kind, length = _TLV.unpack_from(data, at)
+        start = at + _TLV.size
+        if kind == HMAC_TLV:
+            inner, after = data[:at], data[at + SEAL_BYTES :]
+            padded = all(kind == EXTRA_PADDING and not flags & MALFORMED for flags, kind, _ in extensions(after))
+            right = length == HMAC_BYTES and padded
+            seal = data[start : start + HMAC_BYTES]
+            return (inner, after) if right and hmac.compare_digest(_seal(inner, key, sequence), seal) else None
+        at = start + length
+    return None
+
+
+def _seal(data: bytes, key: bytes, sequence: int) -> bytes:
+    return hmac.digest(key, (sequence & (_ERA - 1)).to_bytes(4, "big") + data, "sha256")[:HMAC_BYTES]
 
 
 def reflect_extensions(data: bytes, values: dict[int, bytes], *, refused: bool = False) -> bytes:
     """Return extensions as a reflector sends them back: exactly as long as they came (RFC 8972, 4).
 
-    `values` holds what this reflector writes into those it understands, cut or filled to the length that was asked
-    for. The flags say what it did not recognise and what was malformed; from there on bytes go back as they came.
+    `values` holds what this reflector writes into those it understands. The flags say what it did not recognise and
+    what was malformed, cut short or of a length that its kind does not have; from there on bytes go back as they came.
     `refused` is for extensions whose HMAC was wrong: nothing is written into them, and they say so.
     """
     out = bytearray(data)
     at = 0
-    while at + _TLV.size <= len(out):
-        _, kind, length = _TLV.unpack_from(out, at)
-        start = at + _TLV.size
-        if start + length > len(out):
+    while at < len(out):
+        if at + _TLV.size > len(out):
             out[at] = MALFORMED
             break
-        out[at] = INTEGRITY if refused else 0 if kind in _UNDERSTOOD else UNRECOGNISED
+        _, kind, length = _TLV.unpack_from(out, at)
+        start = at + _TLV.size
+        if start + length > len(out) or _LENGTHS.get(kind) not in (None, length):
+            out[at] = MALFORMED
+            break
+        out[at] = INTEGRITY if refused else 0 if kind in _LENGTHS else UNRECOGNISED
         if kind in values and not refused:
-            out[start : start + length] = values[kind][:length].ljust(length, b"\0")
+            out[start : start + length] = values[kind]
         at = start + length
     return bytes(out)

@@ -74,7 +74,7 @@ class Engine:
         horizon = sent_at - self._late
         timely = columns.measured_at > horizon
         for series_id, said_at, field, text in columns.texts:
-            if said_at > horizon and field in ("reason", "error"):
+            if said_at > horizon and field in ("reason", "error", "notes"):
                 self.reasons[series_id] = (said_at, text)
         signals, at, values = columns.signals, columns.measured_at, columns.values
         if not timely.all():

@@ -48,7 +48,7 @@ class ReflectorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     publish_seconds: Annotated[float, Meta(ge=1, le=300)] = 5.0
     forget_seconds: Annotated[float, Meta(ge=10, le=86_400)] = 600.0
     data: str = "/var/lib/nhip/reflector"
-    heartbeat_seconds: Annotated[float, Meta(ge=1, le=3600)] = 5.0
+    heartbeat_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = 5.0
     spool: SpoolLimits = SpoolLimits()
     collector: Collector | None = None
 

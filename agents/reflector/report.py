@@ -25,6 +25,8 @@ METRICS = {
 }
 """The metrics of a point `stamp_sender`: one a sender and report. Its target is the sender's site, or its address."""
 
+MOST_STRANGERS, OTHERS = 256, "others"
+
 
 @dataclass(slots=True)
 class _Sum:
@@ -40,21 +42,30 @@ class Reporter:
     """Turns what was counted since the last report into points."""
 
     def __init__(self, site: str, node: str, started_at: int) -> None:
-        """Report as this node of this site; a known sender never heard is silent since `started_at` (nanoseconds)."""
+        """Report as this node of this site; a known sender never heard is silent since `started_at` (monotonic ns)."""
         self._site, self._node, self._started_at = site, node, started_at
 
-    def senders(self, sessions: Iterable[tuple[Key, Session]], sites: Mapping[int, str], now: int) -> Iterator[Result]:
-        """Return a point for each sender that is known or was heard, and begin to count anew."""
+    def senders(
+        self, sessions: Iterable[tuple[Key, Session]], sites: Mapping[int, str], *, now: int, here: int
+    ) -> Iterator[Result]:
+        """Return a point for each sender that is known or was heard, and begin to count anew.
+
+        `now` (wall clock) dates the points, `here` (monotonic) says how long a sender is silent. Of senders that nobody
+        named only `MOST_STRANGERS` get a point of their own; the rest share `OTHERS`, or whoever makes up addresses
+        would fill the collector with them.
+        """
         sums: defaultdict[str, _Sum] = defaultdict(_Sum, {site: _Sum() for site in sites.values()})
+        most = len(sums) + MOST_STRANGERS
         for key, session in sessions:
-            _add(sums[sites.get(key.ssid, key.host)], session)
+            target = sites.get(key.ssid, key.host)
+            _add(sums[target if target in sums or len(sums) < most else OTHERS], session)
         for target, each in sums.items():
             metrics = {
                 "packets_received": float(each.received),
                 "packets_missing": float(each.missing),
                 "packets_duplicate": float(each.duplicate),
                 "packets_reordered": float(each.reordered),
-                "silent_seconds": max(0, now - (each.last_seen_at or self._started_at)) / SECOND,
+                "silent_seconds": max(0, here - (each.last_seen_at or self._started_at)) / SECOND,
                 "sessions": float(each.sessions),
             }
             arrived = each.received - each.duplicate

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.heartbeat import heartbeat
-from agents.notify import feed_watchdog, notify
+from agents.lifecycle import take_up_changes, work
+from agents.notify import notify
 from agents.outbound import Outbound
 from agents.reflector.config import load
 from agents.reflector.report import Reporter
 from agents.reflector.stamp import Limits, StampReflector
-from checks import stamp_wire as wire
 from checks.address import literal, split_host_port
-from checks.clock_quality import clock_quality
+from checks.clock_quality import stamp_error_estimate
 from checks.strict import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("nhip.reflector")
 
 _REFRESH_SECONDS = 16.0
-_TRUSTED_SECONDS = 0.0001
 
 
 class Service:
@@ -41,32 +39,22 @@ class Service:
         addresses = [literal(*split_host_port(text))[0] for text in file.listen]
         limits = Limits(file.limits.packets_per_second, file.limits.burst, file.limits.sessions)
         self.stamp = StampReflector(addresses, keys=config.keys, limits=limits, clock_estimate=self._clock_estimate)
-        self._reporter = Reporter(file.site, file.node, time.time_ns())
+        self._reporter = Reporter(file.site, file.node, time.monotonic_ns())
         self._outbound = None
         if file.collector is not None:
             self._outbound = Outbound(Path(file.data), file.collector, config.token, file.spool, say=log.warning)
-        self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self._reload = asyncio.Event()
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self.stamp.start()
-        steps = [self._refresh, self._take_up_changes, feed_watchdog]
+        steps = [self._refresh, self._take_up_changes]
         if self._outbound is not None:
             self._outbound.start()
             steps += [self._publish, self._beat]
-        tasks = [asyncio.create_task(step()) for step in steps]
-        gc.collect()
-        gc.freeze()
-        notify("READY=1")
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        notify("STOPPING=1", "STATUS=stopping")
-        for task in tasks:
-            task.cancel()
+        await work(steps, self._reload, self._close)
+
+    async def _close(self) -> None:
         self.stamp.close()
         if self._outbound is not None:
             await self._outbound.send_what_is_left()
@@ -74,9 +62,6 @@ class Service:
         counts = self.stamp.counts
         refused = sum(value for name, value in counts.items() if name.startswith("refused"))
         log.info("stopped; %d packets reflected, %d refused", counts["reflected"], refused)
-        for task in tasks:  # one that ended by itself has failed: that must not look like a graceful stop
-            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
-                raise failure
 
     async def _refresh(self) -> None:
         """Look at the clock's quality now and then, forget who is long gone, and say what is refused."""
@@ -84,7 +69,7 @@ class Service:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             self.stamp.refresh()
-            self.stamp.sessions.forget_silent(time.time_ns(), self._config.file.forget_seconds)
+            self.stamp.sessions.forget_silent(time.monotonic_ns(), self._config.file.forget_seconds)
             refused = {name: value for name, value in self.stamp.counts.items() if name.startswith("refused")}
             if sum(refused.values()) != told:
                 log.warning("packets refused so far: %s", ", ".join(f"{n[8:]} {v}" for n, v in sorted(refused.items())))
@@ -96,50 +81,42 @@ class Service:
         assert self._outbound is not None  # noqa: S101  (for mypy: `run` starts this only with a collector)
         while True:
             await asyncio.sleep(self._config.file.publish_seconds)
-            now = time.time_ns()
-            for result in self._reporter.senders(self.stamp.sessions.items(), self._config.sites, now):
+            now, here = time.time_ns(), time.monotonic_ns()
+            sessions = self.stamp.sessions.items()
+            for result in self._reporter.senders(sessions, self._config.sites, now=now, here=here):
                 self._outbound.add(result)
             self._outbound.add(self._reporter.itself(self.stamp.counts, now))
 
     async def _beat(self) -> None:
-        """Send a heartbeat like any node: a reflector that dies must not go unnoticed."""
+        """Send a heartbeat like any node, unless an agent beside it does: a reflector's death must not go unnoticed."""
         assert self._outbound is not None  # noqa: S101  (for mypy: `run` starts this only with a collector)
         while True:
             file = self._config.file
-            self._outbound.add(
-                heartbeat(
-                    site=file.site,
-                    node=file.node,
-                    interval_seconds=file.heartbeat_seconds,
-                    began_at=self._began_at,
-                    checks=0,
-                    in_error=0,
-                    overruns=0,
-                    spool=self._outbound.counters(),
+            if file.heartbeat_seconds is not None:
+                self._outbound.add(
+                    heartbeat(
+                        site=file.site,
+                        node=file.node,
+                        interval_seconds=file.heartbeat_seconds,
+                        began_at=self._began_at,
+                        checks=0,
+                        in_error=0,
+                        overruns=0,
+                        spool=self._outbound.counters(),
+                    )
                 )
-            )
             self._outbound.end_hanging_attempt()
-            await asyncio.sleep(file.heartbeat_seconds)
+            await asyncio.sleep(file.heartbeat_seconds or file.publish_seconds)
 
     async def _take_up_changes(self) -> None:
-        while True:
-            await self._reload.wait()
-            self._reload.clear()
-            if self._path is None:
-                continue
-            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            try:
-                self._use(await asyncio.to_thread(load, self._path))
-                log.info("configuration taken up: %d senders", len(self._config.file.senders))
-            except ConfigError as exc:
-                for line in exc.lines():
-                    log.warning("%s", line)
-                log.warning("the configuration before stays in force")
-            notify("READY=1")
+        if self._path is None:
+            await asyncio.Event().wait()
+        else:
+            await take_up_changes(self._reload, partial(load, self._path), self._use, log)
 
-    def _use(self, config: ReflectorConfig) -> None:
+    def _use(self, config: ReflectorConfig) -> str:
         before, now = self._config.file, config.file
-        for field in ("listen", "data", "limits"):
+        for field in ("site", "node", "listen", "data", "limits"):
             if getattr(before, field) != getattr(now, field):
                 problem = "cannot change while the reflector runs: restart it"
                 raise ConfigError([(f"$.{field}", problem)], str(self._path))
@@ -150,9 +127,7 @@ class Service:
         self.stamp.keys = config.keys
         if self._outbound is not None and now.collector is not None:
             self._outbound.use(now.collector, config.token, now.spool)
+        return f"{len(now.senders)} senders"
 
     def _clock_estimate(self) -> int:
-        if self._config.file.trust_clock:
-            return wire.error_estimate(_TRUSTED_SECONDS, synchronised=True)
-        quality = clock_quality()
-        return wire.error_estimate(quality.error_seconds, synchronised=quality.synchronised)
+        return stamp_error_estimate(trust_clock=self._config.file.trust_clock)

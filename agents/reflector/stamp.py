@@ -32,7 +32,11 @@ _RECEIVE_BUFFER_BYTES = 4 * 2**20
 _SSID_PLAIN, _SSID_AUTHENTICATED = slice(14, 16), slice(26, 28)
 _SECOND = 1_000_000_000
 _MOST_SOURCES = 50_000
+_MOST_LEAVING = 64
+_LOWEST_PORT = 1024  # no sender sends from below: an answer there would go to a name server, a clock, a reflector
 _LONGEST_LAG_NS, _LAG_SMOOTHING = 200_000, 8
+_DSCP_BITS = 0xFC
+_LINK_LOCAL = b"\xfe\x80"
 
 _V4 = socket.IPPROTO_IP
 _V6 = socket.IPPROTO_IPV6
@@ -54,6 +58,14 @@ class Limits:
 class _Bucket:
     tokens: float
     filled_at: int
+
+
+class _Leaving(NamedTuple):
+    """A reply that was sent, of whose departure the kernel has not told yet."""
+
+    session: Session
+    number: int
+    left_here: int
 
 
 class _Channel(NamedTuple):
@@ -88,7 +100,8 @@ class StampReflector:
         self._clock_estimate = clock_estimate
         self._estimate = clock_estimate()
         self._lag_ns = 0
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str | int, _Bucket] = OrderedDict()
+        self._leaving: dict[bytes, _Leaving] = {}
         self._sockets: list[socket.socket] = []
         try:
             for family, where in addresses:
@@ -96,6 +109,7 @@ class StampReflector:
         except BaseException:
             self.close()
             raise
+        self._own_ports = set(self.ports)
 
     @property
     def ports(self) -> list[int]:
@@ -125,6 +139,7 @@ class StampReflector:
             try:
                 data, ancillary, flags, source = sock.recvmsg(_LONGEST_PACKET, _ANCILLARY_BYTES)
             except (BlockingIOError, InterruptedError):
+                self._departed(sock)  # a stamp that came late wakes us too, and would for ever if it were not taken
                 return
             except OSError:  # what an earlier reply met on its way: nothing to do with the next packet
                 continue
@@ -137,41 +152,55 @@ class StampReflector:
     def _answer(
         self, sock: socket.socket, data: bytes, ancillary: list[tuple[int, int, bytes]], source: tuple[str, int]
     ) -> None:
-        stamp = received_at(ancillary) or time.time_ns()
+        stamp, here = received_at(ancillary) or time.time_ns(), time.monotonic_ns()
         host, port = source[0], source[1]
-        if not self._admit(host, stamp):
-            self.counts["refused_rate"] += 1
+        if port < _LOWEST_PORT or port in self._own_ports:
+            self.counts["refused_port"] += 1
             return
-        keys = self.keys
-        key = None
-        if keys is not None:
-            key = keys.get(int.from_bytes(data[_SSID_AUTHENTICATED], "big"))
-            if key is None:
-                self.counts["refused_short" if len(data) < wire.AUTHENTICATED_BYTES else "refused_stranger"] += 1
-                return
-        try:
-            request = wire.decode_request(data, key)
-        except wire.WireError:
-            self.counts["refused_short" if key is None else "refused_forged"] += 1
+        key = None if self.keys is None else self.keys.get(int.from_bytes(data[_SSID_AUTHENTICATED], "big"))
+        request = self._proven(data, key, here) if self.keys is not None else self._open_to_all(data, host, here)
+        if request is None:
             return
         left = wire.instant(request.stamp, request.error_estimate, stamp)
         strict = key is not None
-        number = self.sessions.hear(Key(host, port, request.ssid), request.sequence, left, stamp, strict=strict)
+        session_key = Key(host, port, request.ssid)
+        number = self.sessions.hear(session_key, request.sequence, left, now=stamp, here=here, strict=strict)
         if number is None:
             self.counts["refused_replay_or_flood"] += 1
             return
         self._send(_Channel(sock, source, key, ancillary), request, number, stamp)
 
+    def _proven(self, data: bytes, key: bytes | None, here: int) -> wire.Request | None:
+        """Read a packet that must prove who sent it; only then does it use up what its sender is allowed."""
+        if key is None:
+            self.counts["refused_short" if len(data) < wire.AUTHENTICATED_BYTES else "refused_stranger"] += 1
+            return None
+        try:
+            request = wire.decode_request(data, key)
+        except wire.WireError:
+            self.counts["refused_short" if len(data) < wire.AUTHENTICATED_BYTES else "refused_forged"] += 1
+            return None
+        return request if self._admit(request.ssid, here) else None
+
+    def _open_to_all(self, data: bytes, host: str, here: int) -> wire.Request | None:
+        if not self._admit(host, here):
+            return None
+        try:
+            return wire.decode_request(data)
+        except wire.WireError:
+            self.counts["refused_short"] += 1
+            return None
+
     def _send(self, channel: _Channel, request: wire.Request, number: int, stamp: int) -> None:
         sock, host, port = channel.sock, channel.source[0], channel.source[1]
-        ttl, traffic_class, control = _heard(channel.ancillary)
+        ttl, heard, control = _heard(channel.ancillary)
         session = self.sessions[Key(host, port, request.ssid)]
-        extensions, wants_follow_up = request.extensions, False
+        extensions, reply_class, wants_follow_up = request.extensions, heard & _DSCP_BITS, False
         if extensions:
-            extensions, traffic_class, wants_follow_up = _extend(extensions, traffic_class, channel.key, session)
-        if traffic_class:
+            extensions, reply_class, wants_follow_up = _extend(request, heard, channel.key, session, number)
+        if reply_class:
             level, kind = (_V6, _V6_TCLASS) if sock.family == socket.AF_INET6 else (_V4, _IP_TOS)
-            control.append((level, kind, _INT.pack(traffic_class)))
+            control.append((level, kind, _INT.pack(reply_class)))
         if wants_follow_up:
             control.append(DEPARTURE)
         left_here = time.time_ns()
@@ -188,38 +217,53 @@ class StampReflector:
             return
         self.counts["reflected"] += 1
         if wants_follow_up:
-            self._departed(sock, data, session, number, left_here)
+            if len(self._leaving) >= _MOST_LEAVING:
+                del self._leaving[next(iter(self._leaving))]
+            self._leaving[data] = _Leaving(session, number, left_here)
+            self._departed(sock)
 
-    def _departed(self, sock: socket.socket, data: bytes, session: Session, number: int, left_here: int) -> None:
-        """Ask the kernel when a reply really left: for the sender's next packet, and for our own next guess.
+    def _departed(self, sock: socket.socket) -> None:
+        """Take what the kernel tells of when replies really left: for their senders' next packets, and our next guess.
 
-        What this process takes from reading the clock to the card would otherwise stand in every round trip.
+        What this process takes from reading the clock to the card would otherwise stand in every round trip. Most
+        cards tell at once; a reply that waits in a queue is told of when it has left that.
         """
         for looped in error_queue(sock):
-            if looped.sent_at is not None and looped.data.endswith(data):
-                session.departed = (number & 0xFFFFFFFF, wire.ntp_stamp(looped.sent_at))
-                lag = min(max(0, looped.sent_at - left_here), _LONGEST_LAG_NS)
-                self._lag_ns += (lag - self._lag_ns) // _LAG_SMOOTHING
+            data = next((each for each in self._leaving if looped.data.endswith(each)), None)
+            if looped.sent_at is None or data is None:
+                continue
+            session, number, left_here = self._leaving.pop(data)
+            session.departed = (number & 0xFFFFFFFF, wire.ntp_stamp(looped.sent_at))
+            lag = min(max(0, looped.sent_at - left_here), _LONGEST_LAG_NS)
+            self._lag_ns += (lag - self._lag_ns) // _LAG_SMOOTHING
 
-    def _admit(self, host: str, now: int) -> bool:
-        """Take a token from the source's bucket. A source not heard for long may lose its bucket: it would be full."""
-        bucket = self._buckets.get(host)
+    def _admit(self, who: str | int, here: int) -> bool:
+        """Take a token from the bucket of an address, or of a sender that proved who it is; count it if there is none.
+
+        The one not heard for longest loses its bucket when there are too many: it would be full.
+        """
+        bucket = self._buckets.get(who)
         if bucket is None:
             if len(self._buckets) >= _MOST_SOURCES:
                 self._buckets.popitem(last=False)
-            bucket = self._buckets[host] = _Bucket(float(self._limits.burst), now)
+            bucket = self._buckets[who] = _Bucket(float(self._limits.burst), here)
         else:
-            gained = max(0, now - bucket.filled_at) * self._limits.packets_per_second / _SECOND
+            gained = (here - bucket.filled_at) * self._limits.packets_per_second / _SECOND
             bucket.tokens = min(float(self._limits.burst), bucket.tokens + gained)
-            bucket.filled_at = now
+            bucket.filled_at = here
+            self._buckets.move_to_end(who)
         if bucket.tokens < 1:
+            self.counts["refused_rate"] += 1
             return False
         bucket.tokens -= 1
         return True
 
 
 def _heard(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int, list[tuple[int, int, bytes]]]:
-    """Return the packet's TTL, its traffic class, and what makes the reply leave from the address it came to."""
+    """Return the packet's TTL, its traffic class, and what makes the reply leave from the address it came to.
+
+    By any interface, because routing decides; a link-local address means nothing without its own.
+    """
     ttl = traffic_class = 0
     control: list[tuple[int, int, bytes]] = []
     for level, kind, data in ancillary:
@@ -230,32 +274,38 @@ def _heard(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int, list[tupl
         elif (level, kind) == (_V6, _V6_TCLASS):
             traffic_class = _INT.unpack(data)[0]
         elif (level, kind) == (_V4, _IP_PKTINFO):
-            control.append((level, kind, b"\0\0\0\0" + data[4:]))  # any interface: routing decides
+            control.append((level, kind, b"\0\0\0\0" + data[4:]))
         elif (level, kind) == (_V6, _V6_PKTINFO):
-            control.append((level, kind, data))
+            control.append((level, kind, data if data.startswith(_LINK_LOCAL) else data[:16] + b"\0\0\0\0"))
     return ttl, traffic_class, control
 
 
-def _extend(extensions: bytes, traffic_class: int, key: bytes | None, session: Session) -> tuple[bytes, int, bool]:
+def _extend(
+    request: wire.Request, heard: int, key: bytes | None, session: Session, number: int
+) -> tuple[bytes, int, bool]:
     """Fill in the extensions; return them, the traffic class wanted for the reply, and whether to watch it leave.
 
     Class of Service (RFC 8972, 4.4): DSCP1 is what we are asked to send with, DSCP2 and ECN are what arrived. Follow-Up
     Telemetry (4.7): when the reply before this one really left, by the kernel.
     """
-    inner = extensions if key is None else wire.opened_extensions(extensions, key)
-    if inner is None:
-        return wire.reflect_extensions(extensions, {}, refused=True), traffic_class, False
-    reply_class = traffic_class & ~3
+    inner, after = request.extensions, b""
+    if key is not None:
+        opened = wire.opened_extensions(inner, key, request.sequence)
+        if opened is None:
+            return wire.reflect_extensions(inner, {}, refused=True), heard & _DSCP_BITS, False
+        inner, after = opened
+    reply_class = heard & _DSCP_BITS
     values = {}
     for _, kind, value in wire.extensions(inner):
         if kind == wire.CLASS_OF_SERVICE and len(value) == wire.CLASS_OF_SERVICE_BYTES:
-            reply_class = value[0] & 0xFC
-            values[kind] = wire.class_of_service(wanted=reply_class >> 2, heard=traffic_class)
+            reply_class = value[0] & _DSCP_BITS
+            values[kind] = wire.class_of_service(wanted=reply_class >> 2, heard=heard)
         elif kind == wire.FOLLOW_UP and len(value) == wire.FOLLOW_UP_BYTES:
             values[kind] = wire.follow_up(*session.departed)
     filled = wire.reflect_extensions(inner, values)
-    sealed = filled if key is None else wire.seal_extensions(filled, key, flags=0)
-    return sealed, reply_class, wire.FOLLOW_UP in values
+    if key is not None:
+        filled = wire.seal_extensions(filled, key, number, flags=0) + wire.reflect_extensions(after, {})
+    return filled, reply_class, wire.FOLLOW_UP in values
 
 
 def _open(family: socket.AddressFamily, where: tuple[object, ...]) -> socket.socket:
@@ -272,7 +322,12 @@ def _open(family: socket.AddressFamily, where: tuple[object, ...]) -> socket.soc
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         switch_on_receive(sock)
         sock.bind(where)
-    except BaseException:
+    except OSError as exc:
         sock.close()
-        raise
+        raise OSError(exc.errno, f"{(exc.strerror or 'not bound').lower()}: {_shown(where)}") from None
     return sock
+
+
+def _shown(where: tuple[object, ...]) -> str:
+    host, port = where[0], where[1]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

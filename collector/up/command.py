@@ -1,4 +1,4 @@
-"""`nhip up`: collector, board and agent in one command, measuring this machine."""
+"""`nhip up`: collector, board, reflector and agent in one command, measuring this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from collector.config import Service as NamedService
 from collector.database import open_database
 from collector.serving import StartError, make_folder
 from collector.tokens import Tokens
-from collector.up.agent import SITE, Agent
+from collector.up.child import SITE, Child, agent_settings, reflector_settings, uplink, write_token
 from collector.up.discover import Service, listening, own_checks, way_out
 
 if TYPE_CHECKING:
@@ -60,11 +60,14 @@ def _up(data: Path, host: str, port: int, *, discover: bool, forgotten: list[str
     collector, sock = running.open_collector(config)
     port = sock.getsockname()[1]
     board = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-    agent = Agent(data / "agent", node, board)
-    _ensure_token(agent, data / "collector" / "collector.db")
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    token_file = data / "agent" / "token"
+    _ensure_token(token_file, data / "collector" / "collector.db")
     services = Services(data / "services.json", port, forgotten)
-    everything = Everything(collector, agent, services, own_checks(board) + (way_out() if discover else []), board)
+    checks = own_checks(board, address) + (way_out() if discover else [])
+    everything = Everything(collector, data, services, checks, board)
     everything.name()
+    everything.connect(node, address, uplink(board, token_file))
 
     def ready() -> None:
         everything.start()
@@ -113,30 +116,39 @@ class Services:
 
 
 class Everything:
-    """The agent and its checks, kept in step with what listens on this machine."""
+    """The agent, its checks and its reflector, kept in step with what listens on this machine."""
 
     def __init__(
-        self, collector: Collector, agent: Agent, services: Services, checks: list[dict[str, object]], board: str
+        self, collector: Collector, data: Path, services: Services, checks: list[dict[str, object]], board: str
     ) -> None:
-        """Put the parts together."""
+        """Put the parts together; each child keeps its things below `data`."""
         self._collector = collector
-        self._agent = agent
+        self._agent, self._reflector = Child("agent", data / "agent"), Child("reflector", data / "reflector")
         self._services = services
+        self._node = ""
+        self._uplink: dict[str, object] = {}
         self._checks = checks
         self._board = board
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="discover", daemon=True)
 
+    def connect(self, node: str, address: str, uplink: dict[str, object]) -> None:
+        """Say as which node of which results go where, and at which address (of UDP) test packets come back."""
+        self._node, self._uplink = node, uplink
+        self._reflector.configure(reflector_settings(node, uplink, address))
+
     def start(self) -> None:
-        """Start the agent, and look now and then for services that appear."""
+        """Start the children, and look now and then for services that appear."""
         self._configure()
+        self._reflector.start()
         self._agent.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the agent, so that its last results still find the collector."""
+        """Stop the children, so that their last results still find the collector."""
         self._stop.set()
         self._agent.stop()
+        self._reflector.stop()
 
     def name(self) -> None:
         """Name the services. Before the collector starts, so that it judges what an earlier run left by these names."""
@@ -148,7 +160,7 @@ class Everything:
         self.name()
         watched = [check for service in self._services.known for check in service.checks()]
         unique = {(check["check"], check["target"]): check for check in [*self._checks, *watched]}
-        self._agent.configure(list(unique.values()))
+        self._agent.configure(agent_settings(self._node, self._uplink, list(unique.values())))
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
@@ -157,15 +169,15 @@ class Everything:
                 self._configure()
 
 
-def _ensure_token(agent: Agent, database: Path) -> None:
-    """Give the agent a token for its site, unless it has one that still works."""
+def _ensure_token(token_file: Path, database: Path) -> None:
+    """Give the children a token for their site, unless they have one that still works."""
     tokens = Tokens(open_database(database))
     try:
-        if tokens.find(agent.token_file.read_text(encoding="ascii").strip()) is not None:
+        if tokens.find(token_file.read_text(encoding="ascii").strip()) is not None:
             return
     except (OSError, ValueError):
         pass
-    agent.write_token(tokens.new("site", SITE))
+    write_token(token_file, tokens.new("site", SITE))
 
 
 def _welcome(board: str, data: Path, services: Services) -> str:
@@ -184,7 +196,7 @@ Nhịp is running.
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nhip up",
-        description="Everything on this machine: collector, board, and an agent that measures this machine for real.",
+        description="Everything on this machine: collector, board, reflector, and an agent that measures it for real.",
         epilog="Example: nhip up --listen 127.0.0.1:8080, then open http://127.0.0.1:8080/",
     )
     parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="loopback; default %(default)s")

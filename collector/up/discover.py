@@ -67,12 +67,13 @@ def listening(own_port: int) -> list[Service]:
     return [found[port] for port in sorted(found)][:_MOST_SERVICES]
 
 
-def own_checks(board: str) -> list[dict[str, Any]]:
-    """Return the checks of this machine itself and of the collector behind `board`."""
+def own_checks(board: str, reflector: str) -> list[dict[str, Any]]:
+    """Return the checks of this machine itself, of the collector behind `board`, and of the reflector's address."""
     checks = [
         _check("icmp_echo", "127.0.0.1", interval=2, count=5, interval_seconds=0.05, timeout_seconds=2),
         _check("host_health", "host", interval=5),
         _check("http_get", f"{board}health", timeout_seconds=2),
+        _check("stamp", reflector, interval=5, continuous=True, interval_seconds=0.5),
     ]
     if _has_ipv6():
         checks.insert(1, _check("icmp_echo", "::1", interval=5, count=5, interval_seconds=0.05, timeout_seconds=2))

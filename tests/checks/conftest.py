@@ -15,17 +15,25 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from hypothesis import settings
+
+from tests.checks.lab import Chain, made_lab
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from tests.checks.lab import Lab
+
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 ROOT = Path(__file__).parents[2]
+
+settings.register_profile("unhurried", deadline=None)  # what a busy machine takes its time for is no defect
+settings.load_profile("unhurried")
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -71,6 +79,25 @@ def serve() -> Callable[..., contextlib.AbstractAsyncContextManager[int]]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     return start
+
+
+@contextlib.asynccontextmanager
+async def datagram_server(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[int]:
+    """Serve UDP on loopback: `answer` turns a query into datagrams."""
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            for each in answer(data):
+                self.transport.sendto(each, addr)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, ("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
 
 
 @dataclass(frozen=True)
@@ -228,3 +255,16 @@ def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def free_udp_port() -> int:
     """Return a port on loopback to which nothing answers."""
     return free_port(socket.SOCK_DGRAM)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Make a laboratory: machines and links as the test wants them."""
+    with made_lab() as made:
+        yield made
+
+
+@pytest.fixture
+def chain(lab: Lab) -> Chain:
+    """Make a host, four routers in a row and a far machine, for IPv4 and IPv6."""
+    return Chain(lab)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 from typing import TYPE_CHECKING, Any
@@ -22,34 +21,16 @@ from checks.dns_query import DnsQuery, first_server
 from checks.dns_wire import TYPES, WireError, decode, encode_name, encode_question
 from checks.run import run
 from checks.strict import ConfigError
+from tests.checks.conftest import datagram_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from checks.result import Result
 
 
 async def ask(target: str, port: int, **parameters: Any) -> Result:
     return await run(DnsQuery(server="127.0.0.1", port=port, **parameters), target, site="s", node="n")
-
-
-@contextlib.asynccontextmanager
-async def datagram_server(answer: Callable[[bytes], list[bytes]]) -> Any:
-    """Serve UDP on loopback: `answer` turns a query into datagrams."""
-
-    class Server(asyncio.DatagramProtocol):
-        def connection_made(self, transport: Any) -> None:
-            self.transport = transport
-
-        def datagram_received(self, data: bytes, addr: Any) -> None:
-            for each in answer(data):
-                self.transport.sendto(each, addr)
-
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, ("127.0.0.1", 0))
-    try:
-        yield transport.get_extra_info("sockname")[1]
-    finally:
-        transport.close()
 
 
 @pytest.mark.parametrize(

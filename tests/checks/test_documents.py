@@ -42,6 +42,7 @@ def test_the_manual_has_a_page_for_each_check_and_names_it() -> None:
 @pytest.mark.parametrize("name", sorted(registry.CHECKS))
 def test_every_metric_with_a_unit_says_it_in_words_too(name: str) -> None:
     words = {"s": "seconds", "B": "bytes", "0 to 1": "0 to 1", "bit/s": "bits per second", "°C": "degrees", "d": "days"}
+    words |= {"V": "volts", "W": "watts", "Hz": "hertz"}
     for metric, meaning in registry.load(name).metrics.items():
         assert words.get(unit(metric), "") in meaning, metric
     assert all(each.meaning for each in parameters(registry.load(name)))

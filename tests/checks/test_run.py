@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -66,6 +66,7 @@ async def test_notes_go_along_with_an_answer_and_with_a_missing_one() -> None:
 
     answered, refused = await tell(answer), await tell(refuse)
     assert (answered.metrics, answered.notes) == ({"hops": 2.0}, ("1  10.0.0.1", "2  10.0.1.1"))
+    assert asdict(answered)["metrics"] == {"hops": 2.0}
     assert (refused.reason, refused.notes) == ("hop 2 is silent", ("1  10.0.0.1",))
 
 

@@ -122,13 +122,16 @@ def shop() -> Iterator[Shop]:
     one.close()
 
 
-def test_ctrl_c_ends_collector_and_agent_and_a_second_start_goes_on(up: Up, shop: Shop, until_true: Until) -> None:
+def test_ctrl_c_ends_collector_agent_and_reflector_and_a_second_start_goes_on(
+    up: Up, shop: Shop, until_true: Until
+) -> None:
     shop.open()
     said = up.start()
     assert f"board     http://127.0.0.1:{up.port}/" in said
     assert f"data      {up.data}" in said
     assert f":{shop.port}" in said
-    (agent,) = up.children()
+    children = up.children()
+    assert {child.cmdline()[3] for child in children} == {"agent", "reflector"}
     watched = f":{shop.port}"
     until_true(
         lambda: any(s["target"].endswith(watched) for s in up.get("/api/v1/sites/here")["signals"]), 30, "measuring"
@@ -137,7 +140,7 @@ def test_ctrl_c_ends_collector_and_agent_and_a_second_start_goes_on(up: Up, shop
     opened = until_true(lambda: up.incidents(watched), 30, "the incident")
     assert [incident["state"] for incident in opened] == ["open"]
     assert up.interrupt() == 0
-    assert not agent.is_running()
+    assert not any(child.is_running() for child in children)
     up.start()
     assert [i["id"] for i in up.incidents(watched)] == [opened[0]["id"]]
     shop.open()
@@ -159,4 +162,18 @@ def test_a_second_one_on_the_same_data_is_told_who_has_it(up: Up) -> None:
         " stop that, or choose another folder\n"
     )
     assert up.get("/health")["status"] == "pass"
+    assert up.interrupt() == 0
+
+
+def test_test_packets_come_back_and_the_reflector_tells_of_them_too(up: Up, until_true: Until) -> None:
+    up.start()
+    address = f"127.0.0.1:{up.port}"
+
+    def both() -> bool:
+        series = {(s["check"], s["target"]) for s in up.get("/api/v1/sites/here")["series"]}
+        return {("stamp", address), ("stamp_sender", "127.0.0.1"), ("reflector", "")} <= series
+
+    until_true(both, 30, "both ends' figures")
+    rows = "/api/v1/series?site=here&check=stamp_sender&target=127.0.0.1&metric=packets_received&from=-1m"
+    until_true(lambda: any(row[5] > 0 for row in up.get(rows)["series"][0]["rows"]), 30, "packets that were heard")
     assert up.interrupt() == 0

@@ -1,0 +1,75 @@
+"""What stands in the certificates of a chain: whom they are for, and until when.
+
+Imports `cryptography` (10 MiB), so this belongs into a child process.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from checks.lines import shown
+
+UNREADABLE = (
+    *(ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What `cryptography` raises, as fuzzing showed, for bytes that are almost a certificate."""
+
+_DAY = timedelta(days=1)
+_MANY_NAMES = 3
+
+
+def load(der: bytes) -> x509.Certificate:
+    """Read a certificate. `ValueError` when it is none, or holds what cannot be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        names(certificate), owner(certificate)  # extensions and names are only read when they are asked for
+    except UNREADABLE as exc:
+        raise ValueError(shown(str(exc))) from None
+    return certificate
+
+
+def days_left(certificate: x509.Certificate) -> float:
+    """Return the days until a certificate expires; negative afterwards."""
+    return (certificate.not_valid_after_utc - datetime.now(UTC)) / _DAY
+
+
+def names(certificate: x509.Certificate) -> list[str | ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the host names and addresses a certificate is for. The common name has not counted since RFC 9525."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = [each for each in found.get_values_for_type(x509.IPAddress) if not hasattr(each, "prefixlen")]
+    return [*found.get_values_for_type(x509.DNSName), *addresses]
+
+
+def matches(certificate: x509.Certificate, wanted: str) -> bool:
+    """Tell whether a certificate is for the host `wanted`, by RFC 9525, 6.3: a `*` stands for one whole label."""
+    try:
+        return ipaddress.ip_address(wanted.partition("%")[0]) in names(certificate)
+    except ValueError:
+        pass
+    try:
+        host = wanted.encode("idna").decode().lower().rstrip(".")
+    except UnicodeError:
+        return False
+    _, _, parent = host.partition(".")
+    offered = {each.lower().rstrip(".") for each in names(certificate) if isinstance(each, str)}
+    return host in offered or (bool(parent) and f"*.{parent}" in offered)
+
+
+def whom_for(certificate: x509.Certificate) -> str:
+    """Say for whom a certificate is: a few of its names."""
+    found = [str(each) for each in names(certificate)]
+    more = f" and {len(found) - _MANY_NAMES} more" if len(found) > _MANY_NAMES else ""
+    return shown(", ".join(found[:_MANY_NAMES])) + more if found else "no host name at all"
+
+
+def owner(certificate: x509.Certificate) -> str:
+    """Say whose certificate it is, by its subject."""
+    return shown(certificate.subject.rfc4514_string() or "(no subject)")

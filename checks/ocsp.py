@@ -1,0 +1,165 @@
+"""Has a certificate been revoked: the question and the answer of OCSP (RFC 6960), the answer believed only when proven.
+
+Imports `cryptography` (10 MiB), so this belongs into a child process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+
+from checks.certificate_chain import UNREADABLE
+from checks.lines import shown
+
+_CLOCK_SKEW = timedelta(minutes=5)
+_STATUS_WORDS = {
+    ocsp.OCSPResponseStatus.MALFORMED_REQUEST: "it could not read the request",
+    ocsp.OCSPResponseStatus.INTERNAL_ERROR: "it has an internal error",
+    ocsp.OCSPResponseStatus.TRY_LATER: "it asks to try later",
+    ocsp.OCSPResponseStatus.SIG_REQUIRED: "it wants signed requests",
+    ocsp.OCSPResponseStatus.UNAUTHORIZED: "it does not answer for this certificate (unauthorized)",
+}
+
+
+class OcspError(Exception):
+    """The response tells nothing that may be believed: `str` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the responder says: `complaint` is None when the certificate is good."""
+
+    complaint: str | None
+    next_update: datetime | None
+
+
+def responder_url(certificate: x509.Certificate) -> str | None:
+    """Return the http address of the responder that the certificate names, if it names one (RFC 5280, 4.2.2.1)."""
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+    urls = [
+        each.access_location.value
+        for each in access
+        if each.access_method == AuthorityInformationAccessOID.OCSP
+        and isinstance(each.access_location, x509.UniformResourceIdentifier)
+    ]
+    return next((url for url in urls if url.startswith(("http://", "https://"))), None)
+
+
+def request(certificate: x509.Certificate, issuer: x509.Certificate, nonce: bytes | None = None) -> ocsp.OCSPRequest:
+    """Ask for one certificate; by SHA-1, because responders must know that one (RFC 5019, 2.1.1)."""
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA1())  # noqa: S303  (an identifier)
+    if nonce is not None:
+        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
+    return builder.build()
+
+
+def encode(asked: ocsp.OCSPRequest) -> bytes:
+    """Return a request as it is sent."""
+    return asked.public_bytes(Encoding.DER)
+
+
+def read(der: bytes, asked: ocsp.OCSPRequest, issuer: x509.Certificate, now: datetime) -> Status:
+    """Return what a response says of the certificate `asked` for, by the rules of RFC 6960, 3.2.
+
+    `OcspError` when it is for another question, too old, or not signed by `issuer` or by whom it authorised.
+    """
+    try:
+        response = ocsp.load_der_ocsp_response(der)
+        if response.response_status != ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise OcspError(_STATUS_WORDS[response.response_status])
+        _check_signature(response, issuer, now)
+        _check_nonce(response, asked)
+        return _judge(_single(response, asked), now)
+    except UNREADABLE as exc:
+        raise OcspError(f"its answer is not an OCSP response that can be read: {shown(str(exc))}") from None
+
+
+def _judge(single: ocsp.OCSPSingleResponse, now: datetime) -> Status:
+    if single.this_update_utc > now + _CLOCK_SKEW:
+        raise OcspError(f"its answer is of the future: {single.this_update_utc:%Y-%m-%d %H:%M} UTC")
+    if single.next_update_utc is not None and single.next_update_utc < now - _CLOCK_SKEW:
+        raise OcspError(f"its answer is out of date since {single.next_update_utc:%Y-%m-%d %H:%M} UTC")
+    complaint = None
+    if single.certificate_status == ocsp.OCSPCertStatus.REVOKED:
+        why = f" ({single.revocation_reason.value})" if single.revocation_reason else ""
+        complaint = f"the certificate was revoked on {single.revocation_time_utc:%Y-%m-%d}{why}"
+    elif single.certificate_status == ocsp.OCSPCertStatus.UNKNOWN:
+        complaint = "the certificate is unknown to the OCSP responder"
+    return Status(complaint, single.next_update_utc)
+
+
+def _single(response: ocsp.OCSPResponse, asked: ocsp.OCSPRequest) -> ocsp.OCSPSingleResponse:
+    for single in response.responses:
+        same_issuer = (single.issuer_name_hash, single.issuer_key_hash) == (
+            asked.issuer_name_hash,
+            asked.issuer_key_hash,
+        )
+        if same_issuer and single.serial_number == asked.serial_number:
+            return single
+    raise OcspError("its answer is about another certificate")
+
+
+def _check_nonce(response: ocsp.OCSPResponse, asked: ocsp.OCSPRequest) -> None:
+    """Refuse another nonce than ours. None at all is allowed: most responders sign ahead (RFC 9654, 2.1)."""
+    try:
+        theirs = response.extensions.get_extension_for_class(x509.OCSPNonce).value
+    except x509.ExtensionNotFound:
+        return
+    if theirs != asked.extensions.get_extension_for_class(x509.OCSPNonce).value:
+        raise OcspError("its answer carries another nonce than the request: an old answer, replayed")
+
+
+def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
+    signer = _signer(response, issuer)
+    if signer != issuer:
+        _check_authority(signer, issuer, now)
+    algorithm, key = response.signature_hash_algorithm, signer.public_key()
+    signed = (response.signature, response.tbs_response_bytes)
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and algorithm:
+            key.verify(*signed, padding.PKCS1v15(), algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm:
+            key.verify(*signed, ec.ECDSA(algorithm))
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(*signed)
+        else:
+            raise OcspError("its answer is signed in a way that is not known here")
+    except InvalidSignature:
+        raise OcspError("the signature of its answer is wrong: the answer is forged or damaged") from None
+
+
+def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> x509.Certificate:
+    """Return whose certificate the responder names as its own: the issuer's, or one that came along."""
+    for candidate in (issuer, *response.certificates):
+        key_hash = x509.SubjectKeyIdentifier.from_public_key(candidate.public_key()).digest
+        if response.responder_name == candidate.subject or response.responder_key_hash == key_hash:
+            return candidate
+    raise OcspError("its answer is signed by somebody whose certificate did not come along")
+
+
+def _check_authority(signer: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
+    """Refuse a signer whom the issuer did not authorise to answer in its place (RFC 6960, 4.2.2.2)."""
+    name = signer.subject.rfc4514_string()
+    try:
+        signer.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        raise OcspError(f"its answer is signed by {name}, whom the certificate's issuer did not authorise") from None
+    try:
+        usage = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+    if ExtendedKeyUsageOID.OCSP_SIGNING not in usage:
+        raise OcspError(f"its answer is signed by {name}, whose certificate is not for OCSP")
+    if not signer.not_valid_before_utc - _CLOCK_SKEW <= now <= signer.not_valid_after_utc + _CLOCK_SKEW:
+        raise OcspError(f"its answer is signed by {name}, whose certificate is not valid now")
