@@ -35,10 +35,10 @@ class InterfaceUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metrics: ClassVar[Mapping[str, str]] = {
         "in_bits_per_second": "traffic in since the measurement before (at least 1 s), bits per second",
         "out_bits_per_second": "traffic out since the measurement before (at least 1 s), bits per second",
-        "in_use_ratio": "the same as a share of capacity_in_bits_per_second",
-        "out_use_ratio": "the same as a share of capacity_out_bits_per_second",
-        "in_p95_ratio": "95th percentile of a week of 5-minute samples in, as a share of capacity; absent before",
-        "out_p95_ratio": "95th percentile of a week of 5-minute samples out, as a share of capacity; absent before",
+        "in_use_ratio": "the same as a share of capacity_in_bits_per_second, 0 to 1",
+        "out_use_ratio": "the same as a share of capacity_out_bits_per_second, 0 to 1",
+        "in_p95_ratio": "95th percentile of a week of 5-minute samples in, share of capacity, 0 to 1; absent before",
+        "out_p95_ratio": "95th percentile of a week of 5-minute samples out, share of capacity, 0 to 1; absent before",
         "samples": "5-minute samples of the last 7 days that are at hand, count; a full week has 2,016",
     }
     unreachable: ClassVar[Mapping[str, float]] = {}
