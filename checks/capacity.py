@@ -1,4 +1,4 @@
-"""Capacity of the line to the data centre, in both directions, against our own server: see `docs/checks/capacity.md`."""
+"""Capacity of the line to the data centre, both ways, against our own server: see `docs/checks/capacity.md`."""
 
 from __future__ import annotations
 
@@ -39,15 +39,22 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     target_help: ClassVar[str] = "a capacity server: 10.92.0.1, [fd00::1]:8620 or a name, port 8620 unless given"
     metrics: ClassVar[Mapping[str, str]] = {
         **_both("capacity_{}_bits_per_second", "available capacity {} by UDP, IP-layer bits per second (RFC 9097)"),
-        **_both("capacity_{}_min_bits_per_second", "the slowest quarter of the span that was measured {}"),
-        **_both("capacity_{}_max_bits_per_second", "the fastest quarter of the span that was measured {}"),
+        **_both("capacity_{}_min_bits_per_second", "slowest quarter of the span measured {}, bits per second"),
+        **_both("capacity_{}_max_bits_per_second", "fastest quarter of the span measured {}, bits per second"),
+        **_both(
+            "capacity_{}_ratio",
+            "capacity {} as a share of line_bits_per_second, 0 to 1 or more; absent for a lower bound",
+        ),
         **_both("settled_{}", "1 when the rate {} settled; 0 when it is a lower bound, because a cap came first"),
         **_both("loss_{}_ratio", "share of the test's packets {} that were lost, 0 to 1"),
         **_both("queue_delay_{}_seconds", "time a packet waited in the line's queue {} while it was full, seconds"),
         **_both("throughput_{}_bits_per_second", "payload carried {} by TCP, bits per second (RFC 6349)"),
         **_both("tcp_efficiency_{}_ratio", "share of the bytes {} that TCP did not have to send again, 0 to 1"),
-        **_both("buffer_delay_{}_ratio", "how much longer a round trip takes under load {}: 1 is twice as long"),
-        **_both("round_trips_{}_per_minute", "responsiveness under load {}: round trips a minute"),
+        **_both(
+            "buffer_delay_{}_ratio",
+            "how much longer a round trip takes under load {}, 0 to 1 and beyond: 1 is twice as long",
+        ),
+        **_both("round_trips_{}_per_minute", "responsiveness under load {}, round trips a minute"),
         "rtt_seconds": "shortest round trip before the load, seconds; only by TCP",
         "bytes_sent": "what the test cost the line up, IP-layer bytes",
         "bytes_received": "what the test cost the line down, IP-layer bytes",
@@ -125,17 +132,21 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         accept = await conversation.agree(self._ask(), key)
         async with UdpTest(conversation, accept, phases, self.packet_bytes) as test:
             for way in self._ways():
-                found = await test.run(way)
-                lost_here = found.get("dropped_here", 0.0) / found["packets"]
-                phases.metrics |= {
-                    f"capacity_{way}_bits_per_second": found["rate"],
-                    f"capacity_{way}_min_bits_per_second": found["low"],
-                    f"capacity_{way}_max_bits_per_second": found["high"],
-                    f"settled_{way}": found["settled"],
-                    f"loss_{way}_ratio": min(1.0, max(0.0, found["loss_ratio"] - lost_here)),
-                    f"queue_delay_{way}_seconds": found["queue_delay_seconds"],
-                }
+                phases.metrics |= self._figures(way, await test.run(way))
                 phases.metrics |= {"bytes_sent": test.bytes_sent, "bytes_received": test.bytes_received}
+
+    def _figures(self, way: Direction, found: Mapping[str, float]) -> dict[str, float]:
+        lost_here = found.get("dropped_here", 0.0) / found["packets"]
+        metrics = {
+            f"capacity_{way}_bits_per_second": float(round(found["rate"])),
+            f"capacity_{way}_min_bits_per_second": float(round(found["low"])),
+            f"capacity_{way}_max_bits_per_second": float(round(found["high"])),
+            f"settled_{way}": found["settled"],
+            f"loss_{way}_ratio": min(1.0, max(0.0, found["loss_ratio"] - lost_here)),
+            f"queue_delay_{way}_seconds": found["queue_delay_seconds"],
+        }
+        share = found["rate"] / self.line_bits_per_second
+        return {**metrics, f"capacity_{way}_ratio": share} if found["settled"] or share >= 1 else metrics
 
     async def _tcp(self, phases: Phases, conversation: Conversation, key: bytes | None) -> None:
         from checks.capacity_tcp import TcpTest  # noqa: PLC0415  (only this mode needs it)

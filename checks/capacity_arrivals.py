@@ -9,6 +9,7 @@ for a moment costs time and no truth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -131,5 +132,5 @@ class Arrivals:
         gaps = [self.received[i] - self.received[i - 1] for i in steps]
         taken = max(1, sum(gaps))
         grown = taken - sum(self.sent[i] - self.sent[i - 1] for i in steps)
-        rates = [(b - a) * self.bits * SECOND / max(1, sum(gaps[a:b])) for a, b in zip(marks, marks[1:], strict=False)]
+        rates = [(b - a) * self.bits * SECOND / max(1, sum(gaps[a:b])) for a, b in pairwise(marks)]
         return Span(len(steps) * self.bits * SECOND / taken, tuple(rates), taken / SECOND, grown / taken, tuple(steps))

@@ -22,7 +22,7 @@ _CHUNK_BYTES = 65_536
 _LOOK_SECONDS = 0.05
 _STARTING_SHARE = 0.25  # slow start is not what the line carries
 _CHUNK = os.urandom(_CHUNK_BYTES)
-_IP_HEADER_BYTES = {socket.AF_INET: 20, socket.AF_INET6: 40}
+_IP_HEADER_BYTES: dict[int, int] = {socket.AF_INET: 20, socket.AF_INET6: 40}
 
 
 class Meter:

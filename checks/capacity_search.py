@@ -1,8 +1,8 @@
-"""Find what a line has to give, from the instants at which packets were sent and received. Pure: it is told all of them.
+"""Find what a line has to give, from the instants at which packets were sent and received. Pure: it is told them all.
 
 The receiver leads. It first orders *pulses*, packets sent at once, each half as long again as the one before, until one
-ends in packets that had to wait for each other: the pulse has spent the shaper's burst (its head measures that, never the
-rate), and its tail is a first guess at the rate. Since each pulse is only half as long again, at most half the
+ends in packets that had to wait for each other: the pulse has spent the shaper's burst (its head measures that, never
+the rate), and its tail is a first guess at the rate. Since each pulse is only half as long again, at most half the
 burst ever waits in the line's queue.
 
 Then it orders one *train* at that rate, and steers it so that a few packets always wait: what arrives while packets
@@ -139,7 +139,7 @@ class Search:
             if ordered_at is not None:
                 loop = received_at - ordered_at
                 self._loop_ns = loop if self._loop_ns is None else min(loop, self._loop_ns)
-        if self._order.do is Do.PULSE and load.order == self._order.number and load.index == self._order.packets - 1:
+        if self._order.do is Do.PULSE and load.order == self._order.number and load.place == self._order.packets - 1:
             self._pulse_ends_seen = True
 
     def next(self, now: int) -> Order | None:

@@ -1,9 +1,9 @@
 """The near end of a TCP capacity test: load over several connections, and small questions beside it.
 
 Throughput, TCP efficiency and buffer delay are those of RFC 6349. Responsiveness is round trips a minute under load in
-the manner of the IETF's draft (draft-ietf-ippm-responsiveness): the mean of what a new connection takes to be made, what
-a small question on it takes, and what the loaded connections themselves take; without TLS and HTTP, which are not the
-line's.
+the manner of the IETF's draft (draft-ietf-ippm-responsiveness): the mean of what a new connection takes to be made,
+what a small question on it takes, and what the loaded connections themselves take; without TLS and HTTP, which are not
+the line's.
 """
 
 from __future__ import annotations

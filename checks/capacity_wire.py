@@ -50,7 +50,7 @@ class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     """One line of the control connection."""
 
 
-class Greeting(_Message, tag="greeting"):
+class Greeting(_Message, frozen=True, tag="greeting"):
     """The server's first words: its version, and a number to sign."""
 
     version: int
@@ -58,7 +58,7 @@ class Greeting(_Message, tag="greeting"):
     key_needed: bool
 
 
-class Ask(_Message, tag="ask"):
+class Ask(_Message, frozen=True, tag="ask"):
     """What a client wants, signed over both nonces where the server needs a key."""
 
     nonce: Hex
@@ -72,7 +72,7 @@ class Ask(_Message, tag="ask"):
     proof: Digest = ""
 
 
-class Accept(_Message, tag="accept"):
+class Accept(_Message, frozen=True, tag="accept"):
     """The server agrees: the test's cookie, and the caps that hold; signed where there is a key."""
 
     cookie: Annotated[int, Meta(ge=0, le=MOST_COOKIE)]
@@ -81,20 +81,20 @@ class Accept(_Message, tag="accept"):
     proof: Digest = ""
 
 
-class Refuse(_Message, tag="refuse"):
+class Refuse(_Message, frozen=True, tag="refuse"):
     """The server does not, and says why; `retry_after_seconds` if it would later."""
 
     words: Words
     retry_after_seconds: Amount | None = None
 
 
-class Begin(_Message, tag="begin"):
+class Begin(_Message, frozen=True, tag="begin"):
     """The client is ready for one direction."""
 
     direction: Literal["up", "down"]
 
 
-class Done(_Message, tag="done"):
+class Done(_Message, frozen=True, tag="done"):
     """What the server found or spent in a direction, as figures; `words` where it failed."""
 
     direction: Literal["up", "down"]
@@ -102,14 +102,14 @@ class Done(_Message, tag="done"):
     words: Words = ""
 
 
-class Data(_Message, tag="data"):
+class Data(_Message, frozen=True, tag="data"):
     """First line of a TCP connection that carries load one way, or probes, for the test with this cookie."""
 
     cookie: Annotated[int, Meta(ge=0, le=MOST_COOKIE)]
     role: Literal["up", "down", "probe"]
 
 
-class Ping(_Message, tag="ping"):
+class Ping(_Message, frozen=True, tag="ping"):
     """A small question under load; the server sends the same back."""
 
     number: Annotated[int, Meta(ge=0, le=1 << 31)]
@@ -159,11 +159,11 @@ class Kind(IntEnum):
 
 
 class Load(NamedTuple):
-    """A packet of the test. `index` counts within the order; `sent_at` is the sender's clock, nanoseconds."""
+    """A packet of the test. `place` counts within the order; `sent_at` is the sender's clock, nanoseconds."""
 
     sequence: int
     order: int
-    index: int
+    place: int
     sent_at: int
 
 
@@ -211,10 +211,10 @@ def read_load(data: bytes | memoryview, cookie: int) -> Load | None:
     """Read a packet of this test, or return None."""
     if len(data) < LOAD_HEADER_BYTES:
         return None
-    magic, kind, its, sequence, order, index, sent_at = _LOAD.unpack_from(data)
+    magic, kind, its, sequence, order, place, sent_at = _LOAD.unpack_from(data)
     if magic != _MAGIC or kind != Kind.LOAD or its != cookie:
         return None
-    return Load(sequence, order, index, sent_at)
+    return Load(sequence, order, place, sent_at)
 
 
 def write_order(cookie: int, order: Order) -> bytes:

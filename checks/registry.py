@@ -32,6 +32,7 @@ CHECKS: dict[str, str] = {
     "lan_hygiene": "checks.lan_hygiene:LanHygiene",
     "snmp": "checks.snmp:Snmp",
     "capacity": "checks.capacity:Capacity",
+    "interface_use": "checks.interface_use:InterfaceUse",
 }
 
 

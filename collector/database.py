@@ -1,4 +1,4 @@
-"""What the collector must not forget beside the metrics: sites, incidents and their timelines, tokens, leases, the outbox.
+"""What the collector must not forget beside the metrics: sites, incidents, timelines, tokens, leases, the outbox.
 
 SQLAlchemy Core on SQLite; the same statements run on PostgreSQL where the user has one.
 """

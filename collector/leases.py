@@ -68,7 +68,7 @@ class Lease:
 
 
 class Wait(NamedTuple):
-    """Not now: in words why, and after how many seconds to come again. `busy`: the line is taken; else a rule forbids."""
+    """Not now: in words why, and after how many seconds to come again. `busy`: it is taken; else a rule forbids."""
 
     seconds: float
     words: str
@@ -106,13 +106,13 @@ class Leases:
     def ask(
         self,
         *,
-        id: str,
+        id: str,  # noqa: A002  (as a lease has it)
         site: str,
         upstream: str,
         server: str,
-        bytes: int,
+        bytes: int,  # noqa: A002  (as a lease has it)
         seconds: float,
-        now: float,  # noqa: A002
+        now: float,
     ) -> Lease | Wait:
         """Grant a lease named `id`, or say how long to wait."""
         self._forget(now)
@@ -121,9 +121,7 @@ class Leases:
             return closed
         key = (site, server)
         ticket = self._tickets.get(key)
-        blocked = [
-            each for each in self.active(now) if each.upstream == upstream or each.server == server
-        ]  # fmt: skip
+        blocked = [each for each in self.active(now) if upstream == each.upstream or server == each.server]
         ahead = self._ahead(ticket, upstream, server, now)
         if not blocked and not any(each.due_at <= now for each in ahead):
             self._tickets.pop(key, None)

@@ -238,5 +238,5 @@ class Session:
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:
-    while not reader.at_eof() and reader.exception() is None:
+    while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110  (a reader tells it in no other way)
         await asyncio.sleep(0.1)

@@ -75,7 +75,7 @@ async def client(server: CapacityServer) -> AsyncIterator[Client]:
 
 def udp(server: CapacityServer, address: str = "127.0.0.1") -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
+    sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
     sock.bind((address, 0))
     sock.connect(("127.0.0.1", server.ports[0]))
     return sock
@@ -285,7 +285,7 @@ async def test_a_direction_is_run_once_and_only_if_asked_for() -> None:
             assert again == Refuse("within a test there are begin, once for each direction, and ping")
 
 
-async def test_a_crowd_is_turned_away_at_the_door(until_async: Callable[..., Awaitable[None]]) -> None:
+async def test_a_crowd_is_turned_away_at_the_door() -> None:
     async with serving(CapacityLimits(connections=4)) as server, contextlib.AsyncExitStack() as stack:
         for _ in range(4):
             await stack.enter_async_context(client(server))

@@ -21,7 +21,7 @@ from tests.agents.tiny_checks import Count, Load
 from tests.running import RunningCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from checks.result import Result
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 JOB = Job(Load(), "10.92.0.1", 3600.0)
 
 
-def client_of(port: int, token: str = "s3cret") -> LeaseClient:
+def client_of(port: int, token: str = "s3cret") -> LeaseClient:  # noqa: S107  (a made-up secret)
     url = f"http://127.0.0.1:{port}"
     return LeaseClient(Collector(url=url, token_file="/unused", timeout_seconds=5), Secret(token))
 
@@ -145,23 +145,25 @@ async def test_no_collector_is_no_leave(free_port: int) -> None:
     assert (result, office.without_lease) == (None, 1)
 
 
-async def test_a_wait_ends_when_the_job_is_taken_away(refusing: Refusing) -> None:
+async def test_a_wait_ends_when_the_job_is_taken_away(
+    refusing: Refusing, until_async: Callable[..., Awaitable[None]]
+) -> None:
     refusing.answers = [refusal("another test runs", "1")] * 50
     wanted = [True]
     office = Leased(client_of(refusing.port))
     task = asyncio.create_task(office.run(JOB, site="s", node="n", wanted=lambda: wanted[0]))
-    while not refusing.asked:
-        await asyncio.sleep(0.01)
+    await until_async(lambda: refusing.asked)
     wanted[0] = False
     assert await task is None
 
 
-async def test_a_test_that_is_broken_off_gives_its_lease_back(refusing: Refusing) -> None:
+async def test_a_test_that_is_broken_off_gives_its_lease_back(
+    refusing: Refusing, until_async: Callable[..., Awaitable[None]]
+) -> None:
     refusing.answers = [GRANTED]
     slow = Job(_Slow(), "t", 3600.0)
     task = asyncio.create_task(Leased(client_of(refusing.port)).run(slow, site="s", node="n", wanted=lambda: True))
-    while not _Slow.running:
-        await asyncio.sleep(0.01)
+    await until_async(lambda: _Slow.running)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -171,7 +173,7 @@ async def test_a_test_that_is_broken_off_gives_its_lease_back(refusing: Refusing
 class _Slow(Load):
     running = False
 
-    async def measure(self, target: str) -> dict[str, float]:
+    async def measure(self, target: str) -> dict[str, float]:  # noqa: ARG002  (a check's own signature)
         _Slow.running = True
         await asyncio.sleep(3600)
         return {}

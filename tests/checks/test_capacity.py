@@ -1,4 +1,4 @@
-"""capacity against a real server: on loopback, on lines that the kernel shapes, and against things that are no server."""
+"""capacity against a real server: on loopback, on lines that the kernel shapes, and against what is no server."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import heapq
 import random
 from collections import Counter
 from datetime import datetime, time
-from itertools import combinations
+from itertools import combinations, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -130,7 +130,7 @@ def test_a_restart_forgets_neither_a_lease_nor_the_budget() -> None:
 @pytest.mark.parametrize(("sites", "upstreams"), [(103, 12), (3_321, 340)])
 def test_a_night_everybody_has_a_turn_and_no_two_on_one_upstream_or_server(sites: int, upstreams: int) -> None:
     """Agents wake at any time of the day, take 2 to 5 seconds for a test, come a little late, and some crash."""
-    chance = random.Random(sites)
+    chance = random.Random(sites)  # noqa: S311  (a story, told the same each time)
     leases = Leases(rules(NIGHT))
     begin, end = at("24 08:00"), at("25 05:00")
     events = [(begin + chance.random() * 12 * 3600, number, "ask", "") for number in range(sites)]
@@ -162,14 +162,14 @@ def test_a_night_everybody_has_a_turn_and_no_two_on_one_upstream_or_server(sites
             heapq.heappush(events, (ends, number, "back", told.id))
     assert len(turns) == sites, "everybody"
     granted.sort(key=lambda each: each[0].granted_at)
-    for (_, ends), (later, _) in zip(granted, granted[1:], strict=False):
+    for (_, ends), (later, _) in pairwise(granted):
         assert later.granted_at >= ends, "one server: one test at a time"
     assert all(at("24 22:00") <= lease.granted_at < end for lease, _ in granted)
     assert max(asked.values()) < 60, "nobody hammers"
 
 
 def test_many_servers_and_upstreams_are_used_at_once_and_never_twice() -> None:
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311  (a story, told the same each time)
     leases = Leases(rules())
     now = begin = at("24 22:00")
     events = [(begin + chance.random() * 60, number, "ask", "") for number in range(300)]
