@@ -21,6 +21,8 @@ from checks.clock_quality import stamp_error_estimate
 from checks.strict import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.reflector.config import ReflectorConfig
 
 log = logging.getLogger("nhip.reflector")
@@ -32,7 +34,7 @@ class Service:
     """One running reflector. Without a collector in its configuration it only answers."""
 
     def __init__(self, path: Path | None, config: ReflectorConfig) -> None:
-        """Bind every address. `OSError` where one cannot be, or where the spool's folder cannot be used."""
+        """Bind every address. `ListenError` where one cannot be, `OSError` where the spool's folder cannot be used."""
         self._path, self._config = path, config
         self._began_at = time.monotonic()
         file = config.file
@@ -45,8 +47,11 @@ class Service:
             self._outbound = Outbound(Path(file.data), file.collector, config.token, file.spool, say=log.warning)
         self._stop, self._reload = asyncio.Event(), asyncio.Event()
 
-    async def run(self) -> None:
-        """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now."""
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now.
+
+        `ready` is called once it answers and listens to signals.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -60,6 +65,7 @@ class Service:
         gc.collect()
         gc.freeze()
         notify("READY=1")
+        ready()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1", "STATUS=stopping")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.reflector.stamp import Limits, StampReflector
+from agents.reflector.stamp import Limits, ListenError, StampReflector
 from checks import stamp_wire as wire
 from checks.address import literal
 from checks.timestamps import DEPARTURE
@@ -269,7 +269,7 @@ async def test_an_answer_to_a_service_or_to_itself_is_never_given() -> None:
 async def test_a_port_that_is_taken_is_named() -> None:
     with (
         reflecting() as reflector,
-        pytest.raises(OSError, match=rf"address already in use: 127\.0\.0\.1:{reflector.ports[0]}"),
+        pytest.raises(ListenError, match=rf"address already in use: 127\.0\.0\.1:{reflector.ports[0]}"),
     ):
         StampReflector(
             literal("127.0.0.1", reflector.ports[0]), keys=None, limits=GENEROUS, clock_estimate=lambda: ESTIMATE
