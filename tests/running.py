@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from agents.reflector.stamp import Limits, StampReflector
+from checks import stamp_wire as wire
+from checks.address import literal
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -191,3 +195,25 @@ class RunningReflector:
 
     def said(self) -> str:
         return self.errors.read_text(encoding="utf-8")
+
+
+GENEROUS = Limits(1_000_000, 1_000_000, 20_000)
+CLOCK_ESTIMATE = wire.error_estimate(0.001, synchronised=True)
+
+
+@contextlib.contextmanager
+def reflecting(
+    *,
+    keys: dict[int, bytes] | None = None,
+    limits: Limits = GENEROUS,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    estimate: int = CLOCK_ESTIMATE,
+) -> Iterator[StampReflector]:
+    """Run a reflector on a free port of loopback, on the running event loop."""
+    reflector = StampReflector(literal(host, port), keys=keys, limits=limits, clock_estimate=lambda: estimate)
+    reflector.start()
+    try:
+        yield reflector
+    finally:
+        reflector.close()

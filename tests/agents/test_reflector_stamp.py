@@ -19,27 +19,14 @@ from agents.reflector.stamp import Limits, ListenError, StampReflector
 from checks import stamp_wire as wire
 from checks.address import literal
 from checks.timestamps import DEPARTURE
+from tests.running import CLOCK_ESTIMATE as ESTIMATE
+from tests.running import GENEROUS, reflecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 SSID = 31_120
-ESTIMATE = wire.error_estimate(0.001, synchronised=True)
-GENEROUS = Limits(1_000_000, 1_000_000, 20_000)
-
-
-@contextlib.contextmanager
-def reflecting(
-    *, keys: dict[int, bytes] | None = None, limits: Limits = GENEROUS, host: str = "127.0.0.1"
-) -> Iterator[StampReflector]:
-    """Run a reflector on a free port of loopback, on the running event loop."""
-    reflector = StampReflector(literal(host), keys=keys, limits=limits, clock_estimate=lambda: ESTIMATE)
-    reflector.start()
-    try:
-        yield reflector
-    finally:
-        reflector.close()
 
 
 @contextlib.contextmanager
