@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.config import load
 from agents.heartbeat import heartbeat
-from agents.notify import feed_watchdog, notify
+from agents.lifecycle import take_up_changes, work
+from agents.notify import notify
 from agents.outbound import Outbound
 from agents.runner import Runner
 from agents.status import Status
@@ -21,6 +20,7 @@ from checks.strict import ConfigError
 
 if TYPE_CHECKING:
     from agents.config import AgentConfig, Make
+    from agents.leases import LeaseClient
 
 log = logging.getLogger("nhip.agent")
 
@@ -37,34 +37,17 @@ class Service:
         file = config.file
         self._folder = Path(file.data)
         self._outbound = Outbound(self._folder, file.collector, config.token, file.spool, say=log.warning)
-        self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._reloaded = asyncio.Event()
         self._status_trouble = ""
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP takes up the file as it is now."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        self._runner = Runner(self._config, self._outbound.add)
+        self._runner = Runner(self._config, self._outbound.add, self._lease_client(self._config))
         self._outbound.start()
         self._runner.start()
-        tasks = [asyncio.create_task(step()) for step in (self._beat, feed_watchdog, self._take_up_changes)]
-        gc.collect()
-        gc.freeze()  # what was built to start stays to the end: never walk through it again
         log.info("agent of %s at %s: %d checks", self._config.file.node, self._config.file.site, self._runner.checks)
-        notify("READY=1")
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        notify("STOPPING=1", "STATUS=stopping")
-        for task in tasks:
-            task.cancel()
-        await self._close()
-        for task in tasks:  # one that ended by itself has failed: that must not look like a graceful stop
-            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
-                raise failure
+        await work([self._beat, self._take_up_changes], self._reload, self._close)
 
     async def _close(self) -> None:
         await self._runner.stop(CHECKS_END_WITHIN_SECONDS)
@@ -89,6 +72,7 @@ class Service:
                     checks=self._runner.checks,
                     in_error=self._runner.in_error,
                     overruns=self._runner.overruns,
+                    without_lease=self._runner.leased.without_lease,
                     spool=counters,
                 )
             )
@@ -110,29 +94,28 @@ class Service:
             return
 
     async def _take_up_changes(self) -> None:
-        while True:
-            await self._reload.wait()
-            self._reload.clear()
-            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            try:
-                config = await asyncio.to_thread(load, self._path, self._make)
-                self._use(config)
-                log.info("configuration taken up: %d checks", self._runner.checks)
-            except (ConfigError, OSError) as exc:
-                for line in exc.lines() if isinstance(exc, ConfigError) else [str(exc)]:
-                    log.warning("%s", line)
-                log.warning("the configuration before stays in force")
-            notify("READY=1")
+        await take_up_changes(self._reload, lambda: load(self._path, self._make), self._use, log)
 
-    def _use(self, config: AgentConfig) -> None:
+    def _lease_client(self, config: AgentConfig) -> LeaseClient | None:
+        """Return whom to ask for leave to load the line, where any check does."""
+        if not any(getattr(job.check, "lease", False) for job in config.jobs):
+            return None
+        from agents.leases import LeaseClient  # noqa: PLC0415  (most agents load no line)
+
+        return LeaseClient(config.file.collector, config.token)
+
+    def _use(self, config: AgentConfig) -> str:
         before, now = self._config, config.file
         if now.data != before.file.data:
             problem = f"cannot change from {before.file.data} while the agent runs: restart it"
             raise ConfigError([("$.data", problem)], str(self._path))
+        leases = self._lease_client(config)
         self._outbound.use(now.collector, config.token, now.spool)
+        self._runner.leased.client = leases
         self._config = config
         self._runner.replace(config)
         self._reloaded.set()
+        return f"{self._runner.checks} checks"
 
     def _write_status(self) -> None:
         file, counters, uploaded = self._config.file, self._outbound.counters(), self._outbound.last_upload_at

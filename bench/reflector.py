@@ -108,14 +108,18 @@ class Sender:
     def __init__(self, port: int, key: bytes | None, *, follow_up: bool) -> None:
         """Lay out a packet for each session."""
         self.extension = wire.extension(wire.FOLLOW_UP, bytes(wire.FOLLOW_UP_BYTES)) if follow_up else b""
-        if key is not None and self.extension:
-            self.extension = wire.seal_extensions(self.extension, key)
         where = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", port, socket.inet_aton("127.0.0.1"))
-        size = (wire.PLAIN_BYTES if key is None else wire.AUTHENTICATED_BYTES) + len(self.extension)
         self.key, self.turns = key, 0
+        size = len(wire.encode_request(wire.Request(0, 0, 1, 1, self.sealed(0)), key))
         self.outgoing, self.incoming = Outgoing([where] * SITES, size), Incoming(256, ROW_BYTES, 64)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, 33, 8 * 2**20)  # SO_RCVBUFFORCE: the sender must not be who loses
+
+    def sealed(self, turn: int) -> bytes:
+        """Return the extension as it goes along with a packet of this number."""
+        if self.key is None or not self.extension:
+            return self.extension
+        return wire.seal_extensions(self.extension, self.key, turn)
 
     def load(self, rate: int, seconds: float) -> tuple[int, int]:
         """Send at a steady rate; return how many packets were sent and how many came back."""
@@ -139,9 +143,9 @@ class Sender:
 
     def fill(self, first: int, count: int, turn: int) -> None:
         """Write the packets of some sessions anew."""
-        size = self.outgoing.packet_bytes
+        size, extension = self.outgoing.packet_bytes, self.sealed(turn)
         for site in range(first, first + count):
-            request = wire.Request(turn, wire.ntp_stamp(time.time_ns()), 1, site + 1, self.extension)
+            request = wire.Request(turn, wire.ntp_stamp(time.time_ns()), 1, site + 1, extension)
             self.outgoing.packets[site * size : (site + 1) * size] = wire.encode_request(request, self.key)
 
 

@@ -31,6 +31,7 @@ CHECKS: dict[str, str] = {
     "path_mtu": "checks.path_mtu:PathMtu",
     "lan_hygiene": "checks.lan_hygiene:LanHygiene",
     "snmp": "checks.snmp:Snmp",
+    "capacity": "checks.capacity:Capacity",
 }
 
 

@@ -37,7 +37,7 @@ _UPS = "1.3.6.1.2.1.33.1"
 _UPS_STATUS, _UPS_SOURCE = f"{_UPS}.2.1.0", f"{_UPS}.4.1.0"
 _UPS_ON_BATTERY, _UPS_LOW = 5, 3
 _UPS_OBJECTS = {
-    "seconds_on_battery": (f"{_UPS}.2.2.0", 1.0),
+    "on_battery_seconds": (f"{_UPS}.2.2.0", 1.0),
     "battery_runtime_seconds": (f"{_UPS}.2.3.0", 60.0),
     "battery_charge_ratio": (f"{_UPS}.2.4.0", 0.01),
     "battery_volts": (f"{_UPS}.2.5.0", 0.1),
@@ -100,7 +100,7 @@ async def _ups(session: Session, metrics: dict[str, float]) -> None:
     if isinstance(source := found.get(_UPS_SOURCE), int):
         metrics["on_battery"] = float(source == _UPS_ON_BATTERY)
     if isinstance(status := found.get(_UPS_STATUS), int):
-        metrics["battery_low"] = float(status >= _UPS_LOW)
+        metrics["low_battery"] = float(status >= _UPS_LOW)
     for metric, (oid, factor) in _UPS_OBJECTS.items():
         metrics |= _number(metric, found.get(oid), factor)
     for metric, (oid, factor) in _UPS_COLUMNS.items():

@@ -162,13 +162,14 @@ class Session:
         unsettled, now = self._told, time.monotonic_ns()
         while unsettled < self._sent and self._is_settled(unsettled, now):
             unsettled += 1
-        if self._timer is not None and unsettled == self._sent:
-            unsettled -= 1  # when its reply left is told by the next one
-        return max(0, unsettled - self._told)
+        return unsettled - self._told
 
     def _is_settled(self, sequence: int, now: int) -> bool:
-        known = sequence in self._replies or sequence in self._refused
-        return known or now - self.packets[sequence].left_here > self._tmax_ns
+        if now - self.packets[sequence].left_here > self._tmax_ns or sequence in self._refused:
+            return True
+        reply = self._replies.get(sequence)
+        # When a reply left is told by the next one; a train that has ended has no next one to wait for.
+        return reply is not None and (self._timer is None or reply.sequence in self._departed)
 
     def take(self) -> list[Exchange | None]:
         """Return what became of the packets that are settled and were not told of before; None for a lost one."""

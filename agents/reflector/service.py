@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.heartbeat import heartbeat
-from agents.notify import feed_watchdog, notify
+from agents.lifecycle import take_up_changes, work
+from agents.notify import notify
 from agents.outbound import Outbound
 from agents.reflector.config import load
 from agents.reflector.report import Reporter
@@ -45,32 +45,21 @@ class Service:
         self._outbound = None
         if file.collector is not None:
             self._outbound = Outbound(Path(file.data), file.collector, config.token, file.spool, say=log.warning)
-        self._stop, self._reload = asyncio.Event(), asyncio.Event()
+        self._reload = asyncio.Event()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now.
 
         `ready` is called once it answers and listens to signals.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self.stamp.start()
-        steps = [self._refresh, self._take_up_changes, feed_watchdog]
+        steps = [self._refresh, self._take_up_changes]
         if self._outbound is not None:
             self._outbound.start()
             steps += [self._publish, self._beat]
-        tasks = [asyncio.create_task(step()) for step in steps]
-        gc.collect()
-        gc.freeze()
-        notify("READY=1")
-        ready()
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        notify("STOPPING=1", "STATUS=stopping")
-        for task in tasks:
-            task.cancel()
+        await work(steps, self._reload, self._close, ready)
+
+    async def _close(self) -> None:
         self.stamp.close()
         if self._outbound is not None:
             await self._outbound.send_what_is_left()
@@ -78,9 +67,6 @@ class Service:
         counts = self.stamp.counts
         refused = sum(value for name, value in counts.items() if name.startswith("refused"))
         log.info("stopped; %d packets reflected, %d refused", counts["reflected"], refused)
-        for task in tasks:  # one that ended by itself has failed: that must not look like a graceful stop
-            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
-                raise failure
 
     async def _refresh(self) -> None:
         """Look at the clock's quality now and then, forget who is long gone, and say what is refused."""
@@ -128,22 +114,12 @@ class Service:
             await asyncio.sleep(file.heartbeat_seconds or file.publish_seconds)
 
     async def _take_up_changes(self) -> None:
-        while True:
-            await self._reload.wait()
-            self._reload.clear()
-            if self._path is None:
-                continue
-            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            try:
-                self._use(await asyncio.to_thread(load, self._path))
-                log.info("configuration taken up: %d senders", len(self._config.file.senders))
-            except ConfigError as exc:
-                for line in exc.lines():
-                    log.warning("%s", line)
-                log.warning("the configuration before stays in force")
-            notify("READY=1")
+        if self._path is None:
+            await asyncio.Event().wait()
+        else:
+            await take_up_changes(self._reload, partial(load, self._path), self._use, log)
 
-    def _use(self, config: ReflectorConfig) -> None:
+    def _use(self, config: ReflectorConfig) -> str:
         before, now = self._config.file, config.file
         for field in ("site", "node", "listen", "data", "limits"):
             if getattr(before, field) != getattr(now, field):
@@ -156,6 +132,7 @@ class Service:
         self.stamp.keys = config.keys
         if self._outbound is not None and now.collector is not None:
             self._outbound.use(now.collector, config.token, now.spool)
+        return f"{len(now.senders)} senders"
 
     def _clock_estimate(self) -> int:
         return stamp_error_estimate(trust_clock=self._config.file.trust_clock)

@@ -57,7 +57,7 @@ async def test_a_ups_says_how_long_it_still_lasts(device: Device) -> None:
     assert (result.error, result.reason) == (None, None)
     metrics = {name: round(value, 6) for name, value in result.metrics.items() if name != "response_seconds"}
     assert metrics == {
-        "success": 1, "on_battery": 1, "battery_low": 1, "seconds_on_battery": 95, "battery_runtime_seconds": 240,
+        "success": 1, "on_battery": 1, "low_battery": 1, "on_battery_seconds": 95, "battery_runtime_seconds": 240,
         "battery_charge_ratio": 0.62, "battery_volts": 24.1, "input_volts[1]": 0, "load_ratio[1]": 0.35, "alarms": 2,
     }  # fmt: skip
 

@@ -41,7 +41,12 @@ function scaled(value, base, names) {
   return `${digits(size)} ${names[step]}`;
 }
 
-export const isBoolean = (metric) => metric === "success" || metric === "active";
+const BOOLEANS = new Set([
+  "success", "active", "reached", "up", "nic_up", "on_battery", "low_battery", "replace_battery", "black_hole",
+  "path_changed", "gateway_mac_changed", "ocsp_good", "chain_trusted", "name_matches",
+]);
+
+export const isBoolean = (metric) => BOOLEANS.has(metric);
 
 /** The value of a metric with its unit: 0.0123 of rtt_median_seconds is "12,3 ms"; absent is a dash, never 0.
  *  count: how many digits of a time are worth their room. */
