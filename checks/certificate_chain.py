@@ -93,4 +93,9 @@ def whom_for(certificate: x509.Certificate) -> str:
 
 def owner(certificate: x509.Certificate) -> str:
     """Say whose certificate it is, by its subject."""
-    return shown(certificate.subject.rfc4514_string() or "(no subject)")
+    return shown_name(certificate.subject)
+
+
+def shown_name(name: x509.Name) -> str:
+    """Write a distinguished name as people read it: `CN=…,O=…`."""
+    return shown(name.rfc4514_string() or "(no name)")
