@@ -310,10 +310,11 @@ async def test_a_target_without_a_port_is_our_error() -> None:
     assert result.error == "target 'portal.example' is not host:port; write 10.0.0.1:443 or [fd00::1]:443"
 
 
-def test_an_agent_that_looks_at_certificates_never_holds_the_library_that_reads_them() -> None:
-    program = "import sys; from checks import registry; registry.load('tls_certificate'); print(*sys.modules)"
+@pytest.mark.parametrize("name", ["tls_certificate", "timestamp_authority", "ocsp_responder", "ca_list"])
+def test_an_agent_that_looks_at_certificates_never_holds_the_library_that_reads_them(name: str) -> None:
+    program = f"import sys; from checks import registry; registry.load({name!r}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "checks.tls_certificate" in loaded.stdout
+    assert f"checks.{name}" in loaded.stdout
     assert "cryptography" not in loaded.stdout
 
 
