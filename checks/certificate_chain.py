@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from checks.check import CheckError
 from checks.lines import shown
 
 UNREADABLE = (
@@ -31,6 +33,25 @@ def load(der: bytes) -> x509.Certificate:
     except UNREADABLE as exc:
         raise ValueError(shown(str(exc))) from None
     return certificate
+
+
+def load_file(path: str, parameter: str) -> list[x509.Certificate]:
+    """Read the certificates of the PEM file that `parameter` names. `CheckError` says what is wrong with it."""
+    try:
+        return x509.load_pem_x509_certificates(Path(path).read_bytes())
+    except OSError as exc:
+        raise CheckError(f"{parameter} {path} cannot be read: {exc.strerror}") from None
+    except UNREADABLE:
+        raise CheckError(f"{parameter} {path} holds no certificate in PEM form") from None
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether `issuer` signed `certificate`, by its name and by the signature."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (*UNREADABLE, InvalidSignature):
+        return False
+    return True
 
 
 def days_left(certificate: x509.Certificate) -> float:
@@ -72,4 +93,9 @@ def whom_for(certificate: x509.Certificate) -> str:
 
 def owner(certificate: x509.Certificate) -> str:
     """Say whose certificate it is, by its subject."""
-    return shown(certificate.subject.rfc4514_string() or "(no subject)")
+    return shown_name(certificate.subject)
+
+
+def shown_name(name: x509.Name) -> str:
+    """Write a distinguished name as people read it: `CN=…,O=…`."""
+    return shown(name.rfc4514_string() or "(no name)")

@@ -57,8 +57,12 @@ def issue(
     ca: bool = False,
     ocsp_url: str | None = None,
     usage: x509.ObjectIdentifier | None = None,
+    signs_lists: bool | None = None,
 ) -> Identity:
-    """Make a certificate that expires in `days` (in the past where negative)."""
+    """Make a certificate that expires in `days` (in the past where negative).
+
+    With `signs_lists` it says whether its key may sign revocation lists.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
@@ -77,12 +81,20 @@ def issue(
         builder = builder.add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
     if usage:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
+    if signs_lists is not None:
+        builder = builder.add_extension(_key_usage(signs_lists=signs_lists), critical=True)
     if ocsp_url:
         where = x509.UniformResourceIdentifier(ocsp_url)
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     return Identity(certificate, key, issuer)
+
+
+def _key_usage(*, signs_lists: bool) -> x509.KeyUsage:
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign")
+    more = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=True, crl_sign=signs_lists, **more)
 
 
 def _name(host: str) -> x509.GeneralName:
