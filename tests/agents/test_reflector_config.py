@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from agents.reflector.config import load, open_to_all
+from agents.reflector.config import ReflectorFile, load, open_to_all
 from checks.strict import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +63,19 @@ def test_a_whole_file(tmp_path: Path, key_file: Path, token_file: Path) -> None:
     assert config.sites == {31120: "31120"}
     assert KEY not in repr(config.file)
     assert "s3cret" not in repr(config)
+
+
+def test_the_example_of_the_manual_holds_and_shows_every_key(tmp_path: Path, key_file: Path, token_file: Path) -> None:
+    page = (ROOT / "docs/reflector.md").read_text(encoding="utf-8")
+    found = re.search(r"^   ```yaml\n(.*?)^   ```", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    text = re.sub(r"/etc/nhip/stamp/\d+\.key", str(key_file), textwrap.dedent(found[1]))
+    text = text.replace("/etc/nhip/token", str(token_file))
+    text = text.replace("  ca_file: /etc/nhip/ca.pem\n", "")
+    path = tmp_path / "reflector.yml"
+    path.write_text(text, encoding="utf-8")
+    assert load(path).keys is not None
+    assert set(yaml.safe_load(text)) == set(ReflectorFile.__struct_fields__)
 
 
 @pytest.mark.parametrize(
