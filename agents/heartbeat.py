@@ -24,6 +24,7 @@ def heartbeat(
     in_error: int,
     overruns: int,
     spool: Counters,
+    without_lease: int = 0,
 ) -> Result:
     """Return the point `agent`: the collector watches for its silence. `began_at` is monotonic seconds."""
     measured_at, started = time.time_ns(), time.perf_counter()
@@ -32,6 +33,7 @@ def heartbeat(
         "checks": checks,
         "checks_in_error": in_error,
         "checks_overrun_total": overruns,
+        "checks_without_lease_total": without_lease,
         "spool_bytes": spool.bytes,
         "spool_batches": spool.batches,
         "dropped_batches_total": spool.dropped_batches,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from agents.leased import Leased
 from agents.schedule import SECOND, Schedule
 from checks.run import run
 
@@ -13,15 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agents.config import AgentConfig, Job
+    from agents.leases import LeaseClient
     from checks.result import Result
 
 
 class Runner:
     """The beat of an agent, on the running event loop."""
 
-    def __init__(self, config: AgentConfig, emit: Callable[[Result], None]) -> None:
-        """Take the jobs, and what to call with each result."""
+    def __init__(self, config: AgentConfig, emit: Callable[[Result], None], leases: LeaseClient | None = None) -> None:
+        """Take the jobs, what to call with each result, and whom to ask for leave to load the line."""
         now = time.monotonic_ns()
+        self.leased = Leased(leases)
         self._site, self._node = config.file.site, config.file.node
         self._emit = emit
         self._in_error: set[tuple[str, str]] = set()
@@ -74,6 +77,9 @@ class Runner:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+        for key, task in self._tasks.items():
+            if key in self._schedule.parked:  # a test is not worth waiting for
+                task.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks.values(), timeout=within_seconds)
             for task in late:
@@ -95,10 +101,12 @@ class Runner:
 
     async def _measure(self, job: Job) -> None:
         try:
-            result = await run(job.check, job.target, site=self._site, node=self._node)
+            result = await self._result(job)
         finally:
             self._schedule.done(job)
             del self._tasks[job.key]  # here and not in a callback, which would turn the loop once more
+        if result is None:
+            return
         if result.error is not None and job in self._schedule:
             self._in_error.add(job.key)
         else:
@@ -106,3 +114,13 @@ class Runner:
         self._emit(result)
         if self._schedule.has_waiting:
             self._tick()
+
+    async def _result(self, job: Job) -> Result | None:
+        if not getattr(job.check, "lease", False):
+            return await run(job.check, job.target, site=self._site, node=self._node)
+        self._schedule.park(job)  # it may wait for hours, and must not keep others from their turn
+        self._tick()
+        return await self.leased.run(job, site=self._site, node=self._node, wanted=lambda: self._is_wanted(job))
+
+    def _is_wanted(self, job: Job) -> bool:
+        return not self._stopped and job in self._schedule

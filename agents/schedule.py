@@ -53,6 +53,7 @@ class Schedule:
         self._beats: list[tuple[int, int, _Entry]] = []
         self._waiting: deque[_Entry] = deque()
         self._running: dict[tuple[str, str], _Entry] = {}
+        self.parked: set[tuple[str, str]] = set()
         self._pushed = 0
         self.replace(jobs, site=site, node=node, concurrency=concurrency, now=now)
 
@@ -110,7 +111,7 @@ class Schedule:
 
     def _start(self) -> list[Job]:
         started: list[Job] = []
-        while self._waiting and len(self._running) < self._concurrency:
+        while self._waiting and len(self._running) - len(self.parked) < self._concurrency:
             entry = self._waiting.popleft()
             self._running[entry.job.key] = entry
             started.append(entry.job)
@@ -118,7 +119,12 @@ class Schedule:
 
     def done(self, job: Job) -> None:
         """Tell that a job has ended; `take` may now start one that waited for its place."""
+        self.parked.discard(job.key)
         self._running.pop(job.key).busy = False
+
+    def park(self, job: Job) -> None:
+        """Give a running job's place to others; it goes on, and still never beside itself."""
+        self.parked.add(job.key)
 
     @property
     def has_waiting(self) -> bool:

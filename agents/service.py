@@ -20,6 +20,7 @@ from checks.strict import ConfigError
 
 if TYPE_CHECKING:
     from agents.config import AgentConfig, Make
+    from agents.leases import LeaseClient
 
 log = logging.getLogger("nhip.agent")
 
@@ -42,7 +43,7 @@ class Service:
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; SIGHUP takes up the file as it is now."""
-        self._runner = Runner(self._config, self._outbound.add)
+        self._runner = Runner(self._config, self._outbound.add, self._lease_client(self._config))
         self._outbound.start()
         self._runner.start()
         log.info("agent of %s at %s: %d checks", self._config.file.node, self._config.file.site, self._runner.checks)
@@ -71,6 +72,7 @@ class Service:
                     checks=self._runner.checks,
                     in_error=self._runner.in_error,
                     overruns=self._runner.overruns,
+                    without_lease=self._runner.leased.without_lease,
                     spool=counters,
                 )
             )
@@ -94,12 +96,22 @@ class Service:
     async def _take_up_changes(self) -> None:
         await take_up_changes(self._reload, lambda: load(self._path, self._make), self._use, log)
 
+    def _lease_client(self, config: AgentConfig) -> LeaseClient | None:
+        """Return whom to ask for leave to load the line, where any check does."""
+        if not any(getattr(job.check, "lease", False) for job in config.jobs):
+            return None
+        from agents.leases import LeaseClient  # noqa: PLC0415  (most agents load no line)
+
+        return LeaseClient(config.file.collector, config.token)
+
     def _use(self, config: AgentConfig) -> str:
         before, now = self._config, config.file
         if now.data != before.file.data:
             problem = f"cannot change from {before.file.data} while the agent runs: restart it"
             raise ConfigError([("$.data", problem)], str(self._path))
+        leases = self._lease_client(config)
         self._outbound.use(now.collector, config.token, now.spool)
+        self._runner.leased.client = leases
         self._config = config
         self._runner.replace(config)
         self._reloaded.set()

@@ -132,7 +132,7 @@ def _judge(status: int, text: bytes, retry_after: str | None) -> Answer:
         return Answer(Fate.TOO_LARGE, words)
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         words += "; is the token in token_file the one made for this site?"
-    return Answer(Fate.LATER, words, _seconds(retry_after))
+    return Answer(Fate.LATER, words, retry_after_seconds(retry_after))
 
 
 def _explanation(text: bytes) -> tuple[str, str]:
@@ -144,7 +144,7 @@ def _explanation(text: bytes) -> tuple[str, str]:
     return found.code, " ".join(found.message.split())[:300]
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def retry_after_seconds(retry_after: str | None) -> float | None:
     """Read `Retry-After` where it is in seconds (RFC 9110, 10.2.3); a date would trust two clocks."""
     if retry_after is None or not retry_after.strip().isdecimal():
         return None

@@ -9,7 +9,10 @@ from pathlib import Path
 from bench.common import machine
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("ingest", "agent_cost", "judging", "detection")
+BENCHMARKS = (
+    *("ingest", "agent_cost", "judging", "detection"),
+    *("figures", "accuracy", "sweep", "reflector", "capacity", "site"),
+)
 
 
 def main() -> int:

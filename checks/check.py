@@ -44,6 +44,8 @@ class Check(Protocol):
     * `unreachable`: the metrics that state "no answer", for example `{"loss_ratio": 1.0}`;
     * `default_target` (optional): what `nhip check run` looks at when no target is given;
     * `child_process` (optional): True where `run` measures in a process of its own, because the libraries are large;
+    * `lease` (optional): True where it loads the line, so that an agent asks the collector first; its `lease_bytes`
+      then says with how many bytes at most;
     * `timeout_seconds` (a parameter that every check has): the deadline that `run` enforces.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
 from checks.packets import Answer, Packet
+from checks.probe_socket import aim, bind_to, make_ready, send
 from checks.refusals import read_refusal, refusal_words
 from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
@@ -29,9 +29,7 @@ _READS_AT_ONCE = 64
 _ANCILLARY_BYTES = 128
 _FILTER = 1  # the option's name in both protocols: ICMP_FILTER, ICMP6_FILTER
 _SOL_RAW = 255
-_IP_RECVERR, _IPV6_RECVERR = 11, 25
 _GROUP_RANGE = Path("/proc/sys/net/ipv4/ping_group_range")
-NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ECONNREFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class EchoSocket:
         self._stamps = switch_on(self._socket)
         self.steps = Steps()
         try:
-            self._prepare(family, where, source)
+            self._prepare(where, source)
         except BaseException:
             self._socket.close()
             raise
@@ -91,25 +89,8 @@ class EchoSocket:
         """
         packet = _request(self._protocol, self._id, sequence, self._payload)
         steps, left_here, left_at = self.steps.look(), time.monotonic_ns(), time.time_ns()
-        try:
-            self._send(packet)
-        except BlockingIOError:
-            raise OSError(errno.ENOBUFS, "the send buffer is full") from None
-        except PermissionError:
-            raise CheckError("this machine's own firewall does not let ICMP echo out") from None
-        except OSError as exc:
-            if exc.errno not in NO_ROUTE and exc.errno != errno.ENOBUFS:
-                raise CheckError(f"cannot send ICMP echo: {exc.strerror}") from None
-            raise
+        send(self._socket, packet, "ICMP echo")
         return Packet(left_at, left_here, steps, min(self._stamps, RECEIVE))
-
-    def _send(self, packet: bytes) -> None:
-        try:
-            self._socket.send(packet)
-        except BlockingIOError:
-            raise
-        except OSError:  # it may be the refusal of an earlier packet, told now that we call: that clears it
-            self._socket.send(packet)
 
     def read(self) -> Iterator[Answer]:
         """Hand out what has come back so far, without waiting."""
@@ -125,23 +106,12 @@ class EchoSocket:
             if answer is not None:
                 yield answer
 
-    def _prepare(self, family: int, where: tuple[object, ...], source: str | None) -> None:
+    def _prepare(self, where: tuple[object, ...], source: str | None) -> None:
         sock = self._socket
-        sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        make_ready(sock)
         if source:
-            _bind(sock, source)
-        try:
-            sock.connect(where)
-        except PermissionError:
-            raise CheckError("this machine refuses to send there: a broadcast address, or a prohibited route") from None
-        except OSError as exc:
-            if exc.errno not in NO_ROUTE:
-                raise CheckError(f"cannot send ICMP echo there: {exc.strerror}") from None
-            raise
+            bind_to(sock, source)
+        aim(sock, where, "ICMP echo")
         self.source = str(sock.getsockname()[0])
         self._id = sock.getsockname()[1] if sock.type == socket.SOCK_DGRAM else int.from_bytes(os.urandom(2), "big")
 
@@ -247,11 +217,3 @@ def _filter(sock: socket.socket, protocol: Protocol) -> None:
         blocked = [0xFFFFFFFF] * 8
         blocked[protocol.reply // 32] ^= 1 << (protocol.reply % 32)
         sock.setsockopt(protocol.number, _FILTER, struct.pack("=8I", *blocked))
-
-
-def _bind(sock: socket.socket, source: str) -> None:
-    try:
-        sock.bind((source, 0))
-    except OSError as exc:
-        words = exc.strerror or "not an address of the target's family"
-        raise CheckError(f"cannot send from source {source}: {words}") from None

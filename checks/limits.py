@@ -105,7 +105,7 @@ def base_metric(name: str) -> str:
 
 
 def say(metric: str, value: float) -> str:
-    """Write a value as people read it: a ratio in per cent, a short time in ms or µs, a rate in kbit/s or Mbit/s."""
+    """Write a value as people read it: a ratio in per cent, times and rates in a unit that fits."""
     name = base_metric(metric)
     if name.endswith("_ratio"):
         return f"{value * 100:.4g} %"

@@ -31,6 +31,8 @@ CHECKS: dict[str, str] = {
     "path_mtu": "checks.path_mtu:PathMtu",
     "lan_hygiene": "checks.lan_hygiene:LanHygiene",
     "snmp": "checks.snmp:Snmp",
+    "capacity": "checks.capacity:Capacity",
+    "interface_use": "checks.interface_use:InterfaceUse",
     "ocsp_responder": "checks.ocsp_responder:OcspResponder",
     "ca_list": "checks.ca_list:CaList",
 }

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from checks.check import CheckError
-from checks.icmp_socket import NO_ROUTE
 from checks.packet_filter import EQUAL, HEADER_LENGTH_TO_X, LOAD_HALF, LOAD_HALF_X, RETURN, attach
 from checks.packets import Packet
+from checks.probe_socket import RECVERR, aim, bind_to, make_ready, refuse_to_send
 from checks.refusals import read_refusal
 from checks.route_probe import IcmpWire, PlainUdpWire, TcpWire, UdpWire
 from checks.timestamps import Steps, received_at
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from checks.address import Address
     from checks.route_probe import Kind, Wire
 
-_RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 _HOPS = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
@@ -108,8 +107,8 @@ class ProbeSocket:
             self._socket.send(packet)
         except BlockingIOError:
             raise OSError(errno.ENOBUFS, "the send buffer is full") from None
-        except PermissionError:
-            raise CheckError("this machine's own firewall does not let the probes out") from None
+        except PermissionError as exc:
+            refuse_to_send(exc, "the probes")
         return Packet(left_at, left_here, steps)
 
     def read(self) -> Iterator[Answer]:
@@ -138,7 +137,7 @@ class ProbeSocket:
     def _error(self, data: bytes, extra: list[tuple[int, int, bytes]]) -> Answer | None:
         here = time.monotonic_ns()
         number = self._wire.quoted(data)
-        told = next((words for level, kind, words in extra if (level, kind) == _RECVERR[self._family]), b"")
+        told = next((words for level, kind, words in extra if (level, kind) in RECVERR), b"")
         refusal = read_refusal(told)
         if refusal is None:
             return None
@@ -152,8 +151,7 @@ class ProbeSocket:
 
     def _prepare(self, kind: Kind, source: str | None, flow: int) -> None:
         sock, family = self._socket, self._family
-        sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
-        sock.setsockopt(*_RECVERR[family], 1)
+        make_ready(sock)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         raw = sock.type == socket.SOCK_RAW
         if raw and kind != "icmp":
@@ -162,14 +160,7 @@ class ProbeSocket:
         self.flow = _bind(self._reserved or sock, source, flow, choose=not raw or self._reserved is not None)
         if raw and source:
             sock.bind((source, 0))
-        try:
-            sock.connect(self._destination[1])
-        except PermissionError:
-            raise CheckError("this machine refuses to send there: a broadcast address, or a prohibited route") from None
-        except OSError as exc:
-            if exc.errno not in NO_ROUTE:
-                raise CheckError(f"cannot send probes there: {exc.strerror}") from None
-            raise
+        aim(sock, self._destination[1], "probes")
         here: Address = (family, (sock.getsockname()[0], self.flow))
         self.source = str(here[1][0])
         self._wire = _wire(kind, here, self._destination, plain=self.plain)
@@ -215,12 +206,9 @@ def _bind(sock: socket.socket, source: str | None, flow: int, *, choose: bool) -
     host = source or ("::" if sock.family == socket.AF_INET6 else "0.0.0.0")
     for each in range(flow, flow + _FLOWS_TO_TRY):
         try:
-            sock.bind((host, each))
-        except OSError as exc:
-            if exc.errno == errno.EADDRINUSE:
-                continue
-            words = exc.strerror or "not an address of the target's family"
-            raise CheckError(f"cannot send from source {source}: {words}") from None
+            bind_to(sock, host, each)
+        except OSError:  # another program sends from there
+            continue
         return each
     raise CheckError(f"ports {flow} to {flow + _FLOWS_TO_TRY - 1} are all taken: does another measurement still run?")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from checks.check import CheckError
-from checks.icmp_socket import NO_ROUTE
 from checks.packets import SECOND, median
+from checks.probe_socket import NO_ROUTE
 
 if TYPE_CHECKING:
     from checks.packets import Packet

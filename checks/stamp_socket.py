@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from checks import stamp_wire as wire
 from checks.check import CheckError
 from checks.packets import Answer, Packet
+from checks.probe_socket import aim, bind_to, make_ready, send
 from checks.refusals import refusal_words
 from checks.timestamps import RECEIVE, Steps, error_queue, received_at, switch_on
 
@@ -22,8 +22,7 @@ _TTL = 255  # as RFC 8762, 4.2 asks: what is left of it at the reflector tells t
 _READS_AT_ONCE = 256
 _LONGEST_PACKET = 65_536
 _ANCILLARY_BYTES = 128
-_IP_RECVERR, _IPV6_RECVERR = 11, 25
-_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ECONNREFUSED, errno.ENOBUFS}
+_IPV6_TCLASS = 67
 _PLAIN_STAMP, _AUTHENTICATED_STAMP = slice(4, 12), slice(16, 24)
 _SEQUENCE_BYTES = 4
 _ESTIMATE_NS = 16_000_000_000  # how long what the kernel said of the clock is taken to be true
@@ -102,15 +101,7 @@ class StampSocket:
             extensions = wire.seal_extensions(extensions, self._key, sequence)
         request = wire.Request(sequence & 0xFFFFFFFF, stamp, self._estimate, self._ssid, extensions)
         data = wire.encode_request(request, self._key)
-        try:
-            try:
-                self._socket.send(data)
-            except BlockingIOError:
-                raise
-            except OSError:  # it may be the refusal of an earlier packet, told now that we call: that clears it
-                self._socket.send(data)
-        except OSError as exc:
-            _refuse_to_send(exc)
+        send(self._socket, data, "STAMP")
         self._stamps[sequence] = stamp
         return Packet(left_at, left_here, steps, min(self._source, RECEIVE))
 
@@ -191,37 +182,18 @@ class StampSocket:
 
     def _prepare(self, family: socket.AddressFamily, where: tuple[object, ...], dscp: int, source: str | None) -> None:
         sock = self._socket
-        sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
+        make_ready(sock)
         if family == socket.AF_INET6:
-            level, errors, ttl, traffic_class = socket.IPPROTO_IPV6, _IPV6_RECVERR, socket.IPV6_UNICAST_HOPS, 67
+            level, ttl, traffic_class = socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, _IPV6_TCLASS
         else:
-            level, errors, ttl, traffic_class = socket.IPPROTO_IP, _IP_RECVERR, socket.IP_TTL, socket.IP_TOS
-        sock.setsockopt(level, errors, 1)
+            level, ttl, traffic_class = socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS
         sock.setsockopt(level, ttl, _TTL)
         if dscp:
             sock.setsockopt(level, traffic_class, dscp << 2)
         self._source = switch_on(sock)
         if source:
-            try:
-                sock.bind((source, 0))
-            except OSError as exc:
-                words = exc.strerror or "not an address of the target's family"
-                raise CheckError(f"cannot send from source {source}: {words}") from None
-        try:
-            sock.connect(where)
-        except PermissionError:
-            raise CheckError("this machine refuses to send there: a broadcast address, or a prohibited route") from None
-
-
-def _refuse_to_send(exc: OSError) -> NoReturn:
-    """Tell no route (`OSError`) from what this machine forbids or cannot do (`CheckError`)."""
-    if isinstance(exc, BlockingIOError):
-        raise OSError(errno.ENOBUFS, "the send buffer is full") from None
-    if isinstance(exc, PermissionError):
-        raise CheckError("this machine's own firewall does not let STAMP out") from None
-    if exc.errno not in _NO_ROUTE:
-        raise CheckError(f"cannot send STAMP: {exc.strerror}") from None
-    raise exc
+            bind_to(sock, source)
+        aim(sock, where, "STAMP")
 
 
 def _extensions(dscp: int, padding_bytes: int, *, follow_up: bool) -> bytes:

@@ -17,6 +17,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from checks.probe_socket import RECVERR
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -27,7 +29,6 @@ SOURCE_HELP = "whose instants these are, of the worst packet: 2 the kernel's, 1 
 _SO_TIMESTAMPNS, _SO_TIMESTAMPING = 35, 37  # what the socket module does not name; the same on every CPU but SPARC
 _TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE = 1 << 1, 1 << 3, 1 << 4
 _BY_NUMBER, _NUMBER_ONLY = 1 << 7, 1 << 11
-_RECVERR = {(socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)}
 _BY_TIMESTAMPING = 4  # SO_EE_ORIGIN_TIMESTAMPING: not a refusal, but our own packet with its stamp
 _ORIGIN = 4
 _TIMESPEC = struct.Struct("@qq" if struct.calcsize("@l") == 8 else "@ll")  # noqa: PLR2004  (bytes of a long)
@@ -105,7 +106,7 @@ def error_queue(sock: socket.socket, longest: int = 2048) -> Iterator[Looped]:
             data, ancillary, _, _ = sock.recvmsg(longest, _ANCILLARY_BYTES, socket.MSG_ERRQUEUE)
         except OSError:
             return
-        error = next((each[2] for each in ancillary if (each[0], each[1]) in _RECVERR), b"")
+        error = next((each[2] for each in ancillary if (each[0], each[1]) in RECVERR), b"")
         if len(error) > _ORIGIN and error[_ORIGIN] == _BY_TIMESTAMPING:
             yield Looped(data, received_at(ancillary), None)
         elif error:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from checks.limits import Limit, load_limits
 from checks.strict import ConfigError, load_yaml
+from collector.leases import Rules, Span
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Days = Annotated[float, msgspec.Meta(gt=0, le=3650)]
 _LAST_PORT = 65_535
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +30,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     site: Annotated[str, msgspec.Meta(min_length=1)]
     name: str
     group: str = ""
+    upstream: str = ""  # what its line shares with others on the way here; its group, where nothing is said
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +69,35 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1_000)] = 8_000_000
     max_signals_per_site: Count = 20_000
+
+
+class LeaseRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When sites may load their lines to test them, and how much. No hours: at any time."""
+
+    hours: list[str] = msgspec.field(default_factory=lambda: ["22:00-05:00"])
+    time_zone: str = "Asia/Ho_Chi_Minh"
+    bytes_per_site_day: Annotated[int, msgspec.Meta(ge=1)] = 200_000_000
+    most_seconds: Annotated[float, msgspec.Meta(ge=5, le=3600)] = 90
+
+    def __post_init__(self) -> None:
+        """Refuse hours and a zone that mean nothing."""
+        self.rules()
+
+    def rules(self) -> Rules:
+        """Return the rules as they are applied; `ValueError` says what is wrong with them."""
+        try:
+            zone = ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"time_zone {self.time_zone!r} is not known here; write Asia/Ho_Chi_Minh") from None
+        return Rules(tuple(_span(text) for text in self.hours), zone, self.bytes_per_site_day, self.most_seconds)
+
+
+def _span(text: str) -> Span:
+    start, _, end = text.partition("-")
+    times = [time(int(found[1]), int(found[2])) for each in (start, end) if (found := _CLOCK.fullmatch(each.strip()))]
+    if len(times) < 2 or times[0] == times[1]:  # noqa: PLR2004  (a start and an end)
+        raise ValueError(f"hours {text!r} are not a span of the day; write 22:00-05:00")
+    return Span(*times)
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     write: Write = Write()
     journal: Journal = Journal()
     store: Store = Store()
+    leases: LeaseRules = LeaseRules()
     channels: list[Channel] = []
     forward: Forward | None = None
 

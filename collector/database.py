@@ -1,4 +1,4 @@
-"""What the collector must not forget beside the metrics: sites, incidents and their timelines, tokens, the outbox.
+"""What the collector must not forget beside the metrics: sites, incidents, timelines, tokens, leases, the outbox.
 
 SQLAlchemy Core on SQLite; the same statements run on PostgreSQL where the user has one.
 """
@@ -86,6 +86,19 @@ sessions = sa.Table(
     sa.Column("hash", sa.String, primary_key=True),
     sa.Column("token", sa.ForeignKey("tokens.id"), nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("site", sa.String, nullable=False),
+    sa.Column("upstream", sa.String, nullable=False),
+    sa.Column("server", sa.String, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("granted_at", sa.Float, nullable=False, index=True),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
 )
 
 positions = sa.Table(

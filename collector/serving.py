@@ -23,6 +23,7 @@ from collector.engine import Engine
 from collector.forward import Forward
 from collector.history import History
 from collector.journal import Journal
+from collector.lease_office import LeaseOffice
 from collector.measures import Measures
 from collector.notifier import Notifier, open_channels
 from collector.overview import Overview
@@ -38,6 +39,7 @@ from collector.web.access import Access
 from collector.web.api import VERSION, api_routes
 from collector.web.events import Events
 from collector.web.headers import Headers
+from collector.web.leases import lease_routes
 from collector.web.problems import Json
 from collector.web.session import session_routes
 from collector.web.write import write_routes
@@ -125,6 +127,7 @@ def build(config: Config) -> Collector:
     notifier = Notifier(database, channels)
     upkeep = Upkeep(config.journal, journal, lambda: _needed(pipeline, storing, forward))
     measures.expose(lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep))
+    office = LeaseOffice(config.leases.rules(), config.sites, database, SteadyClock().now)
     tokens = Tokens(database)
     access = Access(tokens, loopback_reads=config.loopback_reads)
     app = FastAPI(
@@ -156,6 +159,7 @@ def build(config: Config) -> Collector:
             events=events,
         )
     )
+    app.include_router(lease_routes(access, office))
     app.include_router(session_routes(access, tokens))
     _own_routes(app, access, pipeline, storing, measures, forward)
     return Collector(config, journal, store, storing, pipeline, notifier, forward, upkeep, events, engine.places, app)

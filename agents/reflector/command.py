@@ -67,23 +67,23 @@ def _run(path: Path | None, config: ReflectorConfig) -> int:
     import sqlite3
 
     from agents.reflector.service import Service
+    from agents.reflector.stamp import ListenError
 
     logging.basicConfig(level=logging.INFO, format="nhip reflector: %(message)s", stream=sys.stderr)
 
     async def serve() -> None:
         service = Service(path, config)
         who = f"{len(config.keys)} senders with keys" if config.keys is not None else "everybody who reaches it"
-        for text, port in zip(config.file.listen, service.stamp.ports, strict=True):
-            print(f"reflecting STAMP on {text.rpartition(':')[0]}:{port} for {who}", flush=True)
-        await service.run()
+        lines = [f"reflecting STAMP on {text} for {who}" for text in config.file.listen]
+        await service.run(ready=lambda: print("\n".join(lines), flush=True))
 
     try:
         asyncio.run(serve())
     except BlockingIOError:
         print(f"nhip reflector: another reflector already works with {config.file.data}", file=sys.stderr)
         return PROBLEM
-    except PermissionError as exc:
-        print(f"nhip reflector: not allowed: {exc} (ports below 1024 need CAP_NET_BIND_SERVICE)", file=sys.stderr)
+    except ListenError as exc:
+        print(f"nhip reflector: cannot listen: {exc}", file=sys.stderr)
         return PROBLEM
     except (OSError, sqlite3.Error) as exc:
         print(f"nhip reflector: cannot start: {exc}", file=sys.stderr)

@@ -21,6 +21,8 @@ from checks.clock_quality import stamp_error_estimate
 from checks.strict import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.reflector.config import ReflectorConfig
 
 log = logging.getLogger("nhip.reflector")
@@ -32,7 +34,7 @@ class Service:
     """One running reflector. Without a collector in its configuration it only answers."""
 
     def __init__(self, path: Path | None, config: ReflectorConfig) -> None:
-        """Bind every address. `OSError` where one cannot be, or where the spool's folder cannot be used."""
+        """Bind every address. `ListenError` where one cannot be, `OSError` where the spool's folder cannot be used."""
         self._path, self._config = path, config
         self._began_at = time.monotonic()
         file = config.file
@@ -45,14 +47,17 @@ class Service:
             self._outbound = Outbound(Path(file.data), file.collector, config.token, file.spool, say=log.warning)
         self._reload = asyncio.Event()
 
-    async def run(self) -> None:
-        """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now."""
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now.
+
+        `ready` is called once it answers and listens to signals.
+        """
         self.stamp.start()
         steps = [self._refresh, self._take_up_changes]
         if self._outbound is not None:
             self._outbound.start()
             steps += [self._publish, self._beat]
-        await work(steps, self._reload, self._close)
+        await work(steps, self._reload, self._close, ready)
 
     async def _close(self) -> None:
         self.stamp.close()

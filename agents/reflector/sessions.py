@@ -40,7 +40,7 @@ class Count:
 
 @dataclass(slots=True)
 class Session:
-    """One sender: the number of the next reply, the highest number seen, and which of the 63 before it were.
+    """One sender: the number of the next reply, the first and the highest number seen, which of 63 before it were.
 
     `last_seen_at` is of our monotonic clock, so that setting the other makes nobody silent; `newest_stamp` is the
     sender's own, nanoseconds since 1970. `departed` is the number and the stamp (as on the wire) of the last reply that
@@ -50,6 +50,7 @@ class Session:
     last_seen_at: int
     newest_stamp: int
     reflected: int = 0
+    first: int = 0
     highest: int = -1
     seen: int = 0
     departed: tuple[int, int] = (0, 0)
@@ -102,9 +103,10 @@ class Sessions:
                 return None
         behind = session.highest - sequence
         seen = 0 <= behind < _WINDOW and bool(session.seen >> behind & 1)
-        strange = behind >= _WINDOW or behind < -_LONGEST_GAP or (seen and stamp > session.newest_stamp)
+        earlier_but_sent_later = behind >= 0 and stamp > session.newest_stamp
+        strange = behind >= _WINDOW or behind < -_LONGEST_GAP or earlier_but_sent_later
         if fresh or (strange and is_newer(stamp, session.newest_stamp, now)):
-            session.highest, session.seen = -1, 0  # the sender began, or began anew
+            session.highest, session.seen, session.first = -1, 0, sequence  # the sender began, or began anew
             _advance(session, sequence, -1 - sequence)
         elif strict and (strange or seen or is_older(stamp, session.newest_stamp, now)):
             self.replayed += 1
@@ -113,9 +115,10 @@ class Sessions:
             session.count.duplicate += 1  # or so late that it cannot be told from one
         else:
             _advance(session, sequence, behind)
-        session.newest_stamp = _newest(stamp, session.newest_stamp)
-        if strict:
-            self._newest[key.ssid] = _newest(stamp, self._newest.get(key.ssid, stamp))
+        if is_newer(stamp, session.newest_stamp, now):
+            session.newest_stamp = stamp
+        if strict and is_newer(stamp, self._newest.get(key.ssid, stamp - 1), now):
+            self._newest[key.ssid] = stamp
         return self._count(key, session, here)
 
     def _count(self, key: Key, session: Session, here: int) -> int:
@@ -147,7 +150,7 @@ def _advance(session: Session, sequence: int, behind: int) -> None:
     if behind >= 0:
         session.seen |= 1 << behind
         session.count.reordered += 1
-        session.count.missing -= 1
+        session.count.missing -= sequence > session.first  # what came before the first was never missed
         return
     if session.highest >= 0:
         session.count.missing += -behind - 1
@@ -167,7 +170,3 @@ def is_newer(stamp: int, newest: int, now: int) -> bool:
 def is_older(stamp: int, newest: int, now: int) -> bool:
     """Tell a packet recorded in another session from one that a clock set back a little has stamped."""
     return stamp < newest - _STEP_BACK and not is_newer(stamp, newest, now)
-
-
-def _newest(stamp: int, before: int) -> int:
-    return stamp if stamp < before - _STEP_BACK else max(stamp, before)

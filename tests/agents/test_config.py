@@ -88,7 +88,7 @@ checks:
         "$.spool.max_bytes": "expected `int` >= 1048576",
         "$.spool.drop": "'some' is not one of: oldest, newest",
         "$.checks[0].interval_seconds": "expected `float` >= 1.0",
-        "$.checks[1].check": "no check is called 'cuont'; there are: count, fail",
+        "$.checks[1].check": "no check is called 'cuont'; there are: count, fail, load",
         "$.checks[2]": "count of 'a' is already asked for at $.checks[0]; keep one of them",
         "$.checks[2].with.takes_seconds": "expected `float` >= 0.0",
         "$.checks[2].with.color": "is unknown; there are: takes_seconds, timeout_seconds",

@@ -110,6 +110,7 @@ def test_results_and_heartbeats_arrive_on_their_grid(
     assert set(beat.fields) - {"duration_seconds"} == {
         "uptime_seconds", "checks", "checks_in_error", "checks_overrun_total", "spool_bytes", "spool_batches",
         "dropped_batches_total", "dropped_bytes_total", "resident_bytes", "cpu_seconds_total", "heartbeat_seconds",
+        "checks_without_lease_total",
     }  # fmt: skip
     assert all(isinstance(value, float) for value in beat.fields.values())
     assert (beat.fields["checks"], beat.fields["heartbeat_seconds"]) == (1.0, 1.0)

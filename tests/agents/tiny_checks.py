@@ -61,9 +61,26 @@ class Fail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         raise CheckError(f"not allowed to ask {target}")
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Loads the line, or says so: it needs a lease."""
+
+    name: ClassVar[str] = "load"
+    summary: ClassVar[str] = "load"
+    target_help: ClassVar[str] = "anything"
+    metrics: ClassVar[Mapping[str, str]] = {"bytes_sent": "bytes", "bytes_received": "bytes"}
+    unreachable: ClassVar[Mapping[str, float]] = {}
+    lease: ClassVar[bool] = True
+    lease_bytes: ClassVar[int] = 1_000_000
+
+    timeout_seconds: float = 1.0
+
+    async def measure(self, target: str) -> dict[str, float]:  # noqa: ARG002  (a check's own signature)
+        return {"bytes_sent": 300.0, "bytes_received": 40.0}
+
+
 def make(name: str, parameters: Mapping[str, object], path: str = "$") -> Check:
     """Build a tiny check as `registry.make` would."""
-    known: dict[str, type[Check]] = {"count": Count, "fail": Fail}
+    known: dict[str, type[Check]] = {"count": Count, "fail": Fail, "load": Load}
     if name not in known:
         raise ConfigError([("$", f"no check is called {name!r}; there are: {', '.join(known)}")])
     return build(known[name], dict(parameters), path)
