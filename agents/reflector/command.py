@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--listen",
         metavar="ADDRESS:PORT",
-        help="without a file: where, default 127.0.0.1:862 (and capacity tests on 8620)",
+        help="without a file: where; default 127.0.0.1:862, and capacity tests on 8620",
     )
     validate = commands.add_parser("validate", help="print everything that is wrong with the file, or a summary")
     validate.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default %(default)s")

@@ -13,7 +13,7 @@ from msgspec import Meta
 from agents.config import Collector, Name, Problems, SpoolLimits, collector_problems
 from agents.reflector.capacity_server import CapacityLimits
 from checks.address import literal, split_host_port
-from checks.capacity_wire import PORT as CAPACITY_PORT
+from checks.capacity import PORT as CAPACITY_PORT
 from checks.check import CheckError
 from checks.secret import Secret, read_key
 from checks.stamp_wire import PORT as STAMP_PORT
