@@ -1,7 +1,7 @@
 # The menu: plain `make` prints it. Each entry does all the set-up it needs; a second call reuses what is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := menu
-.PHONY: menu run test lint bench lock clean
+.PHONY: menu run test fuzz lint bench lock clean
 
 BIN := .venv/bin
 SET_UP := sh requirements/set_up.sh
@@ -17,6 +17,10 @@ test: ## lint, then every test, shuffled (ARGS="tests/checks -k icmp" runs some)
 	@$(SET_UP) test
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+fuzz: ## search for inputs that no parser is ready for (MINUTES=3 in all; ARGS="dns http" names targets)
+	@$(SET_UP) test
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),3) $(ARGS)
 
 lint: ## ruff, mypy --strict and the table of who may import whom
 	@$(SET_UP) lint
@@ -34,6 +38,6 @@ lock: ## remake every lock file from pyproject.toml and the board's package.json
 	@LOCK_ARGS="$(LOCK_ARGS)" sh requirements/lock.sh
 
 clean: ## remove what set-up and the tools made; data and sources stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	rm -rf collector/board/node_modules collector/board/static/vendor
 	find checks agents collector tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

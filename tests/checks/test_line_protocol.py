@@ -93,7 +93,7 @@ def test_the_reference_examples_are_read(line: str, point: Point) -> None:
     ],
 )
 def test_a_bad_line_is_named_with_its_reason(line: str, reason: str) -> None:
-    (found,) = decode(f"# a comment\n\n{line}".encode())
+    (found,) = decode(f"# a comment\n\n  # another=1\n{line}".encode())
     assert isinstance(found, LineError)
     assert (found.line, found.reason) == (3, reason)
 
@@ -117,6 +117,7 @@ def test_precision_scales_the_timestamp(precision: str, ns: int) -> None:
     [
         (Point("m", {}), "has no field"),
         (Point("", {}, {"f": 1.0}), "measurement is empty"),
+        (Point("#m", {}, {"f": 1.0}), "makes a comment of its line"),
         (Point("m", {}, {"f": float("nan")}), "leave it out"),
         (Point("m", {"t": "a\nb"}, {"f": 1.0}), "line feed"),
         (Point("m", {"t": "a\\"}, {"f": 1.0}), "ends in a backslash"),
