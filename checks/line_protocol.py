@@ -70,9 +70,11 @@ def encode(point: Point) -> str:
     """Return `point` as one line without a line feed.
 
     `ValueError` where line protocol has no way to say it: no field, a NaN, an infinity, an integer out of range, an
-    empty name, or a line feed or final backslash in a name or tag.
+    empty name, a line feed or final backslash in a name or tag, or a measurement that begins like a comment.
     """
     key = _escape(point.measurement, ", ", "measurement")
+    if key.startswith("#"):
+        raise ValueError(f"a measurement begins with '#', which makes a comment of its line: {point.measurement!r}")
     for name, value in sorted(point.tags.items()):
         key += f",{_escape(name, ',= ', 'tag key')}={_escape(value, ',= ', f'tag {name}')}"
     if not point.fields:
@@ -129,7 +131,7 @@ def logical_lines(body: bytes) -> Iterator[tuple[int, bytes]]:
                     line, index = joined, end
                     break
         line = line.removesuffix(b"\r")
-        if line.strip() and not line.startswith(b"#"):
+        if line.strip() and not line.lstrip(b" ").startswith(b"#"):
             yield first + 1, line
 
 

@@ -117,6 +117,7 @@ def test_precision_scales_the_timestamp(precision: str, ns: int) -> None:
     [
         (Point("m", {}), "has no field"),
         (Point("", {}, {"f": 1.0}), "measurement is empty"),
+        (Point("#m", {}, {"f": 1.0}), "makes a comment of its line"),
         (Point("m", {}, {"f": float("nan")}), "leave it out"),
         (Point("m", {"t": "a\nb"}, {"f": 1.0}), "line feed"),
         (Point("m", {"t": "a\\"}, {"f": 1.0}), "ends in a backslash"),
@@ -126,6 +127,10 @@ def test_precision_scales_the_timestamp(precision: str, ns: int) -> None:
 def test_what_line_protocol_cannot_say_is_refused(point: Point, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         encode(point)
+
+
+def test_a_comment_after_spaces_is_a_comment_too() -> None:
+    assert list(decode(b"  #m f=1 0\n # m f=1 0\n")) == []
 
 
 def test_a_result_becomes_a_line_with_its_reason_and_without_what_was_not_measured() -> None:
