@@ -91,6 +91,7 @@ def line(up: Shape, down: Shape | None = None) -> Iterator[Line]:
             _ip(space, "link set lo up")
         _lay(made, up.delay_seconds)
         shape(made, up, down)
+        made.run("near", "ping", "-c", "1", "-W", "5", Line.target)  # neighbours learn each other now, and not later
         yield made
     finally:
         if made.forwarder is not None:

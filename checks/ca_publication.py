@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from checks.certificate_chain import UNREADABLE, days_left, issued_by, owner, shown_name
+from checks.certificate_chain import UNREADABLE, days_left, is_signed, issued_by, owner, shown_name
 from checks.lines import shown
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ def _judge_list(crl: x509.CertificateRevocationList, issuers: Sequence[x509.Cert
         try:
             complaint = _list_signature(crl, issuers)
             report.metrics["signature_valid"] = float(complaint is None)
-        except UnsupportedAlgorithm:
+        except UNREADABLE:  # UnsupportedAlgorithm above all
             complaint = (
                 f"the list is signed in a way that is not known here ({crl.signature_algorithm_oid.dotted_string})"
             )
@@ -191,19 +190,13 @@ def _list_signature(crl: x509.CertificateRevocationList, issuers: Sequence[x509.
     named = [each for each in issuers if each.subject == crl.issuer]
     if not named:
         return f"the list is of {shown_name(crl.issuer)}, not of {owner(issuers[0])} (issuer_file)"
-    signers = [each for each in named if _signed(crl, each)]
+    what = (crl.signature, crl.tbs_certlist_bytes, crl.signature_hash_algorithm, crl.signature_algorithm_parameters)
+    signers = [each for each in named if is_signed(each, *what)]
     if not signers:
         return "the signature of the list is wrong: the list is forged or damaged, or the CA has a new key"
     if not any(_signs_lists(each) for each in signers):
         return f"the list is signed by {owner(signers[0])}, whose certificate is not for signing lists"
     return None
-
-
-def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    try:
-        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # of another kind: TypeError
-    except (TypeError, ValueError):
-        return False
 
 
 def _signs_lists(issuer: x509.Certificate) -> bool:

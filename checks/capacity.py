@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import msgspec
 
 from checks.address import split_host, split_host_port
-from checks.capacity_client import Conversation, Refused, UdpTest
-from checks.capacity_wire import HEADERS_BYTES, LARGEST_PACKET, LOAD_HEADER_BYTES, PORT, Ask
 from checks.check import CheckError, Noted
 from checks.phases import Phases
 from checks.secret import read_key
 
 if TYPE_CHECKING:
-    from checks.capacity_client import Direction
+    from checks.capacity_client import Conversation, Direction
+    from checks.capacity_wire import Ask
 
-_LEAST_PACKET = HEADERS_BYTES[6] + LOAD_HEADER_BYTES
+# What measures is imported where it does: in the child process. The agent keeps parameters and no more.
+PORT = 8620
+LEAST_PACKET, LARGEST_PACKET = 88, 9000
 _LOOK_SECONDS = 0.5
 _NONCE = "0" * 32
 
@@ -69,7 +70,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mode: Annotated[Literal["udp", "tcp"], msgspec.Meta(description="udp: capacity; tcp: what TCP makes of it")] = "udp"
     direction: Annotated[Literal["both", "up", "down"], msgspec.Meta(description="up is towards the server")] = "both"
     packet_bytes: Annotated[
-        int, msgspec.Meta(ge=_LEAST_PACKET, le=LARGEST_PACKET, description="length of an IP packet of the UDP test")
+        int, msgspec.Meta(ge=LEAST_PACKET, le=LARGEST_PACKET, description="length of an IP packet of the UDP test")
     ] = 1428
     streams: Annotated[int, msgspec.Meta(ge=1, le=16, description="TCP connections of load at once")] = 4
     max_bytes: Annotated[int, msgspec.Meta(ge=50_000, le=10**10, description="cap for each direction")] = 25_000_000
@@ -97,6 +98,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     async def measure(self, target: str) -> dict[str, float]:
         """Test the line to `target`, unless it is busy; `Unreachable` says at which step the server did not answer."""
+        from checks.capacity_client import Refused  # noqa: PLC0415  (see above)
+
         host, port = _server(target)
         key = self._key()
         phases = Phases(self.timeout_seconds)
@@ -110,6 +113,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 await asyncio.sleep(wait)
 
     async def _test(self, phases: Phases, host: str, port: int, key: bytes | None) -> dict[str, float]:
+        from checks.capacity_client import Conversation  # noqa: PLC0415  (see above)
+
         phases.metrics.clear()
         async with await Conversation.open(phases, host, port, self.ip_version) as conversation:
             phases.metrics.clear()  # a name's and a connection's time are other checks' business
@@ -129,6 +134,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {**phases.metrics, "success": 1.0}
 
     async def _udp(self, phases: Phases, conversation: Conversation, key: bytes | None) -> None:
+        from checks.capacity_client import UdpTest  # noqa: PLC0415  (see above)
+
         accept = await conversation.agree(self._ask(), key)
         async with UdpTest(conversation, accept, phases, self.packet_bytes) as test:
             for way in self._ways():
@@ -149,7 +156,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {**metrics, f"capacity_{way}_ratio": share} if found["settled"] or share >= 1 else metrics
 
     async def _tcp(self, phases: Phases, conversation: Conversation, key: bytes | None) -> None:
-        from checks.capacity_tcp import TcpTest  # noqa: PLC0415  (only this mode needs it)
+        from checks.capacity_tcp import TcpTest  # noqa: PLC0415  (see above)
 
         accept = await conversation.agree(self._ask(), key)
         test = TcpTest(conversation, accept, phases, self.streams)
@@ -166,6 +173,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         phases.metrics |= {"bytes_sent": test.bytes_sent, "bytes_received": test.bytes_received}
 
     def _ask(self) -> Ask:
+        from checks.capacity_wire import Ask  # noqa: PLC0415  (see above)
+
         return Ask(
             _NONCE, self.mode, self.direction, self.packet_bytes, self.max_bytes, self.max_seconds, ssid=self.ssid
         )
@@ -181,7 +190,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     async def _use(self, local: str) -> float | None:
         """Return the busier direction's share of the line's rate over half a second; None where nobody counts."""
-        from checks.interfaces import counters, interface_of  # noqa: PLC0415  (an agent that only lists it)
+        from checks.interfaces import counters, interface_of  # noqa: PLC0415  (see above)
 
         name = await asyncio.to_thread(interface_of, local)
         if name is None or name == "lo":

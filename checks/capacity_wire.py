@@ -22,11 +22,10 @@ import msgspec
 from msgspec import Meta
 
 VERSION = 1
-PORT = 8620
 LONGEST_LINE = 2048
 MOST_COOKIE = (1 << 62) - 1
 HEADERS_BYTES = {4: 28, 6: 48}  # IP and UDP, which an IP-layer rate counts (RFC 9097, 6.3)
-SMALLEST_PACKET, LARGEST_PACKET = 128, 9000
+SMALLEST_PACKET, LARGEST_PACKET = 88, 9000  # the smallest: IPv6, UDP and the head of a LOAD
 
 _MAGIC = b"NhCa"
 _HEAD = struct.Struct("!4sBxxxQ")

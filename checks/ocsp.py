@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from checks.certificate_chain import UNREADABLE, issued_by, owner
+from checks.certificate_chain import UNREADABLE, is_signed, issued_by, owner
 from checks.http_exchange import exchange
 from checks.lines import shown
 
@@ -175,19 +174,13 @@ def _check_signature(
 ) -> None:
     if signer != issuer:
         _check_authority(signer, issuer, now)
-    algorithm, key = response.signature_hash_algorithm, signer.public_key()
-    signed = (response.signature, response.tbs_response_bytes)
     try:
-        if isinstance(key, rsa.RSAPublicKey) and algorithm:
-            key.verify(*signed, padding.PKCS1v15(), algorithm)
-        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm:
-            key.verify(*signed, ec.ECDSA(algorithm))
-        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-            key.verify(*signed)
-        else:
-            raise OcspError("its answer is signed in a way that is not known here")
-    except InvalidSignature:
-        raise OcspError("the signature of its answer is wrong: the answer is forged or damaged") from None
+        signed = is_signed(signer, response.signature, response.tbs_response_bytes, response.signature_hash_algorithm)
+    except UnsupportedAlgorithm:
+        oid = response.signature_algorithm_oid.dotted_string
+        raise OcspError(f"its answer is signed in a way that is not known here ({oid})") from None
+    if not signed:
+        raise OcspError("the signature of its answer is wrong: the answer is forged or damaged")
 
 
 def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> x509.Certificate:

@@ -81,11 +81,13 @@ def test_the_example_of_the_manual_holds_and_shows_every_key(tmp_path: Path, key
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"listens": []}, "$.listens: is unknown; there are: authenticated, collector, data, forget_seconds"),
+        ({"listens": []}, "$.listens: is unknown; there are: authenticated, capacity, collector, data, forget_seconds"),
         ({"listen": []}, "$.listen: expected `array` of length >= 1"),
         ({"listen": "0.0.0.0:862"}, "$.listen: expected `array`, got `str`"),
         ({"listen": ["0.0.0.0"]}, "$.listen[0]: '0.0.0.0' is not address:port; write 0.0.0.0:862 or [::]:862"),
         ({"listen": ["0.0.0.0:862", "::"]}, "$.listen[1]: '::' is not address:port; write 0.0.0.0:862 or [::]:862"),
+        ({"capacity": {"listen": ["::1"]}}, "$.capacity.listen[0]: '::1' is not address:port"),
+        ({"capacity": {"limits": {"seconds": 0}}}, "$.capacity.limits.seconds: expected `float` >= 1.0"),
         ({"listen": ["localhost:862"]}, "$.listen[0]: 'localhost:862' is not address:port"),
         ({"listen": ["127.0.0.1:70000"]}, "$.listen[0]: '127.0.0.1:70000' is not address:port"),
         ({"site": ""}, "$.site: expected `str`"),

@@ -18,7 +18,7 @@ import pytest
 from agents.reflector.report import METRICS
 from checks import stamp_wire as wire
 from checks.line_protocol import Point, decode
-from tests.running import ROOT, RunningReflector, free_udp_port
+from tests.running import ROOT, RunningReflector, free_port, free_udp_port, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -285,3 +285,52 @@ def test_a_flood_of_noise_makes_it_no_larger(reflector: RunningReflector, until:
         for _ in range(5):
             noise(2000)
         assert resident() - before < 4096, "kB"
+
+
+def test_capacity_tests_are_answered_beside_the_test_packets_and_told_of(
+    reflector: RunningReflector, collector: FakeCollector
+) -> None:
+    port = free_port()
+    reflector.write(capacity={"listen": [f"127.0.0.1:{port}"]})
+    reflector.start()
+    asked = (
+        "--target",
+        f"127.0.0.1:{port}",
+        "--set",
+        "max_bytes=100000",
+        "--set",
+        "skip_above_ratio=1",
+        "--format",
+        "line",
+    )
+    done = subprocess.run(
+        [sys.executable, "nhip.py", "check", "run", "capacity", *asked],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "capacity_up_bits_per_second=" in done.stdout, done.stdout + done.stderr
+    until(
+        lambda: any(
+            float(value) >= 1
+            for point in points(collector, "reflector")
+            for name, value in point.fields.items()
+            if name.startswith("capacity_")
+        ),
+        20,
+        "a count of tests",
+    )
+
+
+def test_a_port_for_capacity_tests_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = tmp_path / "reflector.yml"
+        config.write_text(f"listen: ['127.0.0.1:{free_udp_port()}']\ncapacity: {{listen: ['127.0.0.1:{port}']}}\n")
+        command = [sys.executable, "nhip.py", "reflector", "run", "--config", str(config)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    words = f"address already in use: 127.0.0.1:{port}, for capacity tests"
+    assert (done.returncode, done.stderr) == (1, f"nhip reflector: cannot listen: {words}\n")

@@ -86,11 +86,11 @@ def _entry(identity: Identity, revoked: str = "") -> str:
 
 
 @contextlib.contextmanager
-def responder(folder: Path, signer: Identity, port: int) -> Iterator[str]:
+def responder(folder: Path, signer: Identity, port: int, *more: str) -> Iterator[str]:
     """Run `openssl ocsp` for the folder's index and intermediate, its answers signed by `signer`; give its address."""
     certificate, key = signer.write(folder, f"responder-{port}")
     words = ["openssl", "ocsp", "-port", str(port), "-index", str(folder / "index.txt"), "-ndays", "1"]
-    words += ["-CA", str(folder / "middle.pem"), "-rsigner", certificate, "-rkey", key]
+    words += ["-CA", str(folder / "middle.pem"), "-rsigner", certificate, "-rkey", key, *more]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             assert process.stdout

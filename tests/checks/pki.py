@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
@@ -22,7 +22,7 @@ class Identity:
     """A certificate, its key, and who issued it (nobody, where it signed itself)."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     issuer: Identity | None
 
     @property
@@ -58,24 +58,25 @@ def issue(
     ocsp_url: str | None = None,
     usage: x509.ObjectIdentifier | None = None,
     signs_lists: bool | None = None,
+    key: rsa.RSAPrivateKey | None = None,
 ) -> Identity:
     """Make a certificate that expires in `days` (in the past where negative).
 
-    With `signs_lists` it says whether its key may sign revocation lists.
+    With `signs_lists` it says whether its key may sign revocation lists; without a `key` it gets a new one.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    own = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
+        .public_key(own.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=60))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
     )
     if hosts:
         builder = builder.add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
@@ -87,8 +88,8 @@ def issue(
         where = x509.UniformResourceIdentifier(ocsp_url)
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
-    certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
-    return Identity(certificate, key, issuer)
+    certificate = builder.sign(issuer.key if issuer else own, hashes.SHA256())
+    return Identity(certificate, own, issuer)
 
 
 def _key_usage(*, signs_lists: bool) -> x509.KeyUsage:

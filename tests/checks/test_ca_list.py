@@ -103,6 +103,11 @@ async def test_a_list_that_somebody_else_signed_is_forged(pki: Pki, site: Site) 
     assert trusting.metrics["success"] == 1
 
 
+async def test_an_old_ca_that_signs_with_sha1_is_not_called_forged(pki: Pki, site: Site) -> None:
+    result = await look(site.put("sha1.crl", pki.crl("-crldays", "7", "-md", "sha1")), issuer_file=pki.issuer_file)
+    assert (result.reason, result.metrics["signature_valid"]) == (None, 1)
+
+
 async def test_everything_that_is_wrong_with_a_list_is_said_at_once(pki: Pki, site: Site) -> None:
     old = pki.crl(
         "-crl_lastupdate", "20250101000000Z", "-crl_nextupdate", "20250108000000Z", signer=issue("Other", ca=True)

@@ -15,7 +15,8 @@ import pytest
 
 from agents.reflector.capacity_server import CapacityLimits, CapacityServer
 from bench.lines import Shape, line
-from checks import registry
+from checks import capacity, registry
+from checks import capacity_wire as wire
 from checks.address import literal
 from checks.capacity import Capacity
 from checks.run import run
@@ -233,6 +234,11 @@ async def test_a_server_that_says_nothing_has_an_end(serve: Callable[..., Any]) 
         result = await measure(f"127.0.0.1:{port}", timeout_seconds=5.0)
     assert result.reason is not None
     assert "within 5 s" in result.reason
+
+
+def test_the_agents_part_and_the_wire_agree_on_what_a_packet_may_be() -> None:
+    assert (capacity.LEAST_PACKET, capacity.LARGEST_PACKET) == (wire.SMALLEST_PACKET, wire.LARGEST_PACKET)
+    assert wire.HEADERS_BYTES[6] + wire.LOAD_HEADER_BYTES == wire.SMALLEST_PACKET
 
 
 async def test_nobody_there_is_a_measurement(free_tcp_port: int) -> None:

@@ -93,7 +93,7 @@ def test_the_reference_examples_are_read(line: str, point: Point) -> None:
     ],
 )
 def test_a_bad_line_is_named_with_its_reason(line: str, reason: str) -> None:
-    (found,) = decode(f"# a comment\n\n{line}".encode())
+    (found,) = decode(f"# a comment\n\n  # another=1\n{line}".encode())
     assert isinstance(found, LineError)
     assert (found.line, found.reason) == (3, reason)
 

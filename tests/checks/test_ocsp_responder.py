@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -90,6 +91,16 @@ async def test_whom_the_ca_did_not_authorise_is_not_believed(pki: Pki) -> None:
         assert result.reason.startswith(words)
         assert result.metrics["success"] == 0
         assert not {"status", "next_update_seconds", "this_update_age_seconds"} & set(result.metrics)
+
+
+async def test_a_signature_of_an_unknown_kind_is_not_called_forged(pki: Pki) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    delegate = issue("Responder", pki.middle, usage=ExtendedKeyUsageOID.OCSP_SIGNING, key=key)
+    with responder(pki.folder, delegate, free_port()) as url:
+        assert (await ask(pki, url)).metrics["success"] == 1
+    with responder(pki.folder, delegate, free_port(), "-rsigopt", "rsa_padding_mode:pss") as url:
+        result = await ask(pki, url)
+    assert result.reason == "its answer is signed in a way that is not known here (1.2.840.113549.1.1.10)"
 
 
 async def test_a_nonce_is_sent_when_it_is_wanted_and_must_come_back_when_it_is_required(pki: Pki, serve: Any) -> None:
@@ -217,8 +228,8 @@ async def test_files_and_targets_that_cannot_be_used_are_our_errors(pki: Pki, tm
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"issuer_file": "b"}, "$: missing required field `certificate_file`"),
-        ({"certificate_file": "a"}, "$: missing required field `issuer_file`"),
+        ({"issuer_file": "b"}, "$.certificate_file: is missing"),
+        ({"certificate_file": "a"}, "$.issuer_file: is missing"),
         ({"certificate_file": "a", "issuer_file": "b", "expected_status": "fine"}, "'fine' is not one of: good,"),
         (
             {"certificate_file": "a", "issuer_file": "b", "nonce": True},

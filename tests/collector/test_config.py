@@ -55,6 +55,18 @@ def service(name: str, *targets: str) -> dict[str, Any]:
             "$.listen: '8443' is not an address: write host:port, for example 127.0.0.1:8443 or [::1]:8443",
         ),
         (
+            {"leases": {"hours": ["22-5"]}},
+            "$.leases: hours '22-5' are not a span of the day; write 22:00-05:00",
+        ),
+        (
+            {"leases": {"hours": ["22:00-22:00"]}},
+            "$.leases: hours '22:00-22:00' are not a span of the day; write 22:00-05:00",
+        ),
+        (
+            {"leases": {"time_zone": "Asia/Can_Tho"}},
+            "$.leases: time_zone 'Asia/Can_Tho' is not known here; write Asia/Ho_Chi_Minh",
+        ),
+        (
             {"listen": "a:70000"},
             "$.listen: 'a:70000' is not an address: write host:port, for example 127.0.0.1:8443 or [::1]:8443",
         ),
