@@ -149,7 +149,7 @@ def _open_quote(line: bytes) -> bool:
             escaped = True
         elif byte == ord('"') and (inside or before == ord("=")):
             inside = not inside
-        before = byte
+        before = 0 if before == ord("\\") else byte  # an escaped equals sign belongs to the name
     return inside
 
 

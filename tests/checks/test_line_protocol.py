@@ -93,7 +93,7 @@ def test_the_reference_examples_are_read(line: str, point: Point) -> None:
     ],
 )
 def test_a_bad_line_is_named_with_its_reason(line: str, reason: str) -> None:
-    (found,) = decode(f"# a comment\n\n  # another=1\n{line}".encode())
+    (found,) = decode(f"# a comment\n\n{line}".encode())
     assert isinstance(found, LineError)
     assert (found.line, found.reason) == (3, reason)
 
@@ -127,6 +127,18 @@ def test_precision_scales_the_timestamp(precision: str, ns: int) -> None:
 def test_what_line_protocol_cannot_say_is_refused(point: Point, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         encode(point)
+
+
+def test_an_escaped_equals_sign_in_a_name_opens_no_text() -> None:
+    lines = [encode(Point("m", {}, {name: 0.0})) for name in ('="', '"')]
+    assert [item.fields for item in decode("\n".join(lines).encode()) if isinstance(item, Point)] == [
+        {'="': 0.0},
+        {'"': 0.0},
+    ]
+
+
+def test_a_comment_after_spaces_is_a_comment_too() -> None:
+    assert list(decode(b"  #m f=1 0\n # m f=1 0\n")) == []
 
 
 def test_a_result_becomes_a_line_with_its_reason_and_without_what_was_not_measured() -> None:
