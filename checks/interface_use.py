@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from checks.check import CheckError, Noted
-from checks.interfaces import boot_id, counters, default_interface, names
 from checks.interface_use_samples import SAMPLE_SECONDS, Samples, load, save, step
+from checks.interfaces import boot_id, counters, default_interface, names
 
 if TYPE_CHECKING:
     from checks.interfaces import Counters

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from checks import registry
 from checks.interface_use import InterfaceUse
+from checks.interface_use_samples import ENOUGH, FULL_WEEK, Sample, Samples, difference, load, save, step
 from checks.interfaces import Counters, boot_id, counters, interface_of
 from checks.run import run
 from checks.strict import ConfigError
-from checks.interface_use_samples import ENOUGH, FULL_WEEK, Sample, Samples, difference, load, save, step
 
 if TYPE_CHECKING:
     from pathlib import Path
