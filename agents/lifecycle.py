@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 Config = TypeVar("Config")
 
 
-async def work(steps: Sequence[Step], reload: asyncio.Event, close: Callable[[], Awaitable[None]]) -> None:
+async def work(
+    steps: Sequence[Step],
+    reload: asyncio.Event,
+    close: Callable[[], Awaitable[None]],
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Run the steps, each of which goes on for ever, until SIGTERM or SIGINT; then `close`. SIGHUP sets `reload`.
 
+    `ready` is called once signals are listened to: who is told before that could end us by one.
     A step that ends by itself has failed: the service ends with its error, so that it does not look like a good end.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -33,6 +39,7 @@ async def work(steps: Sequence[Step], reload: asyncio.Event, close: Callable[[],
     gc.collect()
     gc.freeze()  # what was built to start stays to the end: never walk through it again
     notify("READY=1")
+    ready()
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1", "STATUS=stopping")

@@ -55,8 +55,8 @@ def ramp(key: bytes | None, seconds: float, *, follow_up: bool) -> tuple[str, st
     """Raise the rate until packets are lost; return the best rate, the loss beyond it, the nation's CPU, and memory."""
     with tempfile.TemporaryDirectory(prefix="nhip-bench-") as folder:
         process, port = start(Path(folder), key)
-        sender = Sender(port, key, follow_up=follow_up)
         try:
+            sender = Sender(port, key, follow_up=follow_up)
             best, beyond, nation = 0, "nothing", ""
             for rate in RATES:
                 before = cpu(process.pid)
@@ -72,8 +72,8 @@ def ramp(key: bytes | None, seconds: float, *, follow_up: bool) -> tuple[str, st
                     beyond = "not known: the sender cannot send faster"
                     break
             memory = psutil.Process(process.pid).memory_info().rss / 2**20
-        finally:
             sender.sock.close()
+        finally:
             process.send_signal(signal.SIGTERM)
             process.wait(10)
     return f"{best:,}", beyond, nation, f"{memory:.1f} MiB"

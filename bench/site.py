@@ -129,8 +129,9 @@ def data_centre(wire: Line, folder: Path, stack: contextlib.ExitStack) -> None:
 
 
 def commune(wire: Line, folder: Path, stack: contextlib.ExitStack) -> subprocess.Popen[str]:
-    """Start the agent with the commune's file, its addresses replaced by those of the bench."""
-    text = (ROOT / "agents/commune.yml").read_text(encoding="utf-8")
+    """Start the agent with the commune's file but for the capacity test, its addresses replaced by the bench's."""
+    lines = (ROOT / "agents/commune.yml").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(each for each in lines if "check: capacity" not in each).replace("eth0", "near0")
     for address in ("10.92.0.1", "10.92.0.20", "10.92.0.53", "10.92.0.25"):
         text = (
             text.replace(f"{address}:", f"{FAR}:").replace(f"{address}/", f"{FAR}/").replace(f"{address}}}", f"{FAR}}}")

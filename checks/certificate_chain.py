@@ -1,4 +1,4 @@
-"""What stands in the certificates of a chain: whom they are for, and until when.
+"""What stands in the certificates of a chain: whom they are for, until when, and who signed them.
 
 Imports `cryptography` (10 MiB), so this belongs into a child process.
 """
@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
+from checks.check import CheckError
 from checks.lines import shown
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives import hashes
 
 UNREADABLE = (
     *(ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm),
@@ -31,6 +38,56 @@ def load(der: bytes) -> x509.Certificate:
     except UNREADABLE as exc:
         raise ValueError(shown(str(exc))) from None
     return certificate
+
+
+def load_file(path: str, parameter: str) -> list[x509.Certificate]:
+    """Read the certificates of the PEM file that `parameter` names. `CheckError` says what is wrong with it."""
+    try:
+        return x509.load_pem_x509_certificates(Path(path).read_bytes())
+    except OSError as exc:
+        raise CheckError(f"{parameter} {path} cannot be read: {exc.strerror}") from None
+    except UNREADABLE:
+        raise CheckError(f"{parameter} {path} holds no certificate in PEM form") from None
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether `issuer` signed `certificate`, by its name and by the signature."""
+    try:
+        return certificate.issuer == issuer.subject and is_signed(
+            *(issuer, certificate.signature, certificate.tbs_certificate_bytes),
+            certificate.signature_hash_algorithm,
+            certificate.signature_algorithm_parameters,
+        )
+    except UNREADABLE:
+        return False
+
+
+def is_signed(
+    signer: x509.Certificate,
+    signature: bytes,
+    data: bytes,
+    algorithm: hashes.HashAlgorithm | None,
+    parameters: object = None,
+) -> bool:
+    """Tell whether a signature over `data` is by the key of `signer`. `UnsupportedAlgorithm` where we cannot know.
+
+    SHA-1 is good enough here, unlike in the library's own functions: old CAs sign with it, and to call their lists
+    forged would be untrue.
+    """
+    key = signer.public_key()
+    try:
+        if isinstance(key, rsa.RSAPublicKey) and algorithm:
+            how = parameters if isinstance(parameters, padding.PSS) else padding.PKCS1v15()
+            key.verify(signature, data, how, algorithm)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm:
+            key.verify(signature, data, ec.ECDSA(algorithm))
+        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, data)
+        else:
+            raise UnsupportedAlgorithm("a signature of a kind that is not known here")
+    except InvalidSignature:
+        return False
+    return True
 
 
 def days_left(certificate: x509.Certificate) -> float:
@@ -72,4 +129,9 @@ def whom_for(certificate: x509.Certificate) -> str:
 
 def owner(certificate: x509.Certificate) -> str:
     """Say whose certificate it is, by its subject."""
-    return shown(certificate.subject.rfc4514_string() or "(no subject)")
+    return shown_name(certificate.subject)
+
+
+def shown_name(name: x509.Name) -> str:
+    """Write a distinguished name as people read it: `CN=…,O=…`."""
+    return shown(name.rfc4514_string() or "(no name)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from checks.check import Unreachable
+from checks.check import CheckError, Unreachable
 from checks.connect import connect, words
 from checks.phases import Phases
 from checks.tls import expiry_days, tls_context, tls_words
@@ -54,6 +54,14 @@ class Url:
         query = "?" + urllib.parse.quote(parts.query, safe="/?%:@!$&'()*+,;=~[]") if parts.query else ""
         return cls(text, parts.scheme == "https", parts.hostname, port, path + query)
 
+    @classmethod
+    def of_target(cls, target: str, example: str) -> Url:
+        """Read the target of a check; `CheckError` says what is wrong with it and shows an `example`."""
+        try:
+            return cls.parse(target)
+        except ValueError as exc:
+            raise CheckError(f"target {exc}; write {example}") from None
+
     @property
     def origin(self) -> tuple[bool, str, int]:
         """What must stay the same for secrets in headers to follow a redirect."""
@@ -84,6 +92,11 @@ class Response:
     headers: Mapping[bytes, bytes]
     body: bytes
     cut: bool
+
+    @property
+    def is_web_page(self) -> bool:
+        """Whether the body is markup, whatever its header says: an error page or a login where data should be."""
+        return self.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
 async def exchange(
@@ -195,11 +208,14 @@ async def _body(
 ) -> tuple[bytes, bool]:
     body = bytearray()
     phases.metrics["response_bytes"] = 0.0
-    while isinstance(event := await _next(connection, reader), h11.Data):
-        body += event.data
-        phases.metrics["response_bytes"] = float(min(len(body), max_body_bytes))
-        if len(body) > max_body_bytes:
-            return bytes(body[:max_body_bytes]), True
+    try:
+        while isinstance(event := await _next(connection, reader), h11.Data):
+            body += event.data
+            phases.metrics["response_bytes"] = float(min(len(body), max_body_bytes))
+            if len(body) > max_body_bytes:
+                return bytes(body[:max_body_bytes]), True
+    except h11.RemoteProtocolError as exc:
+        phases.fail(f"the response is not whole: {exc}")
     return bytes(body), False
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
-import urllib.parse
 from collections.abc import Mapping  # noqa: TC003  (msgspec reads the annotations when it runs)
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
-from checks.check import CheckError
-from checks.http_exchange import Options, Url, exchange
+from checks.http_exchange import Options, Url
+from checks.http_redirects import follow
 from checks.phases import Phases
 
 if TYPE_CHECKING:
     from checks.http_exchange import Response
 
-_REDIRECTS = {301, 302, 303, 307, 308}
 _ACCEPTED = range(200, 400)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
@@ -73,36 +70,14 @@ class HttpGet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     async def measure(self, target: str) -> dict[str, float]:
         """Fetch `target`; `Unreachable` says in which phase it failed or how the answer differs."""
-        try:
-            url = Url.parse(target)
-        except ValueError as exc:
-            raise CheckError(f"target {exc}; write https://portal.example/path") from None
+        url = Url.of_target(target, "https://portal.example/path")
         phases = Phases(self.timeout_seconds)
-        response = await self._follow(phases, url)
+        options = Options(self.ip_version, self.verify_tls, self.ca_file, self.server_name, self.max_body_bytes)
+        response = await follow(phases, url, self.headers, options, self.max_redirects, self.expected_status)
         phases.metrics["total_seconds"] = time.perf_counter() - phases.began
         if complaint := self._complaint(response):
             phases.fail(complaint)
         return {"success": 1.0, **phases.metrics}
-
-    async def _follow(self, phases: Phases, url: Url) -> Response:
-        options = Options(self.ip_version, self.verify_tls, self.ca_file, self.server_name, self.max_body_bytes)
-        headers, origin = self.headers, url.origin
-        phases.metrics["redirects"] = 0.0
-        while True:
-            response = await exchange(phases, url, headers, options)
-            where = response.headers.get(b"location")
-            if response.status not in _REDIRECTS or where is None or self._is_final(response.status):
-                return response
-            url = _next(phases, url, where.decode(errors="replace"))
-            if phases.metrics["redirects"] == self.max_redirects:
-                phases.fail(f"more than {self.max_redirects} redirects, the last one to {url.text}")
-            phases.metrics["redirects"] += 1
-            if url.origin != origin:  # what is meant for one server, secrets above all, is not for another
-                headers, options = {}, dataclasses.replace(options, server_name=None)
-
-    def _is_final(self, status: int) -> bool:
-        """Tell whether a redirect is itself the answer that is wanted."""
-        return self.max_redirects == 0 or status in self.expected_status
 
     def _complaint(self, response: Response) -> str | None:
         if response.status not in (self.expected_status or _ACCEPTED):
@@ -112,13 +87,6 @@ class HttpGet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return None
         where = f"within the first {self.max_body_bytes} bytes of the response" if response.cut else "in the response"
         return f"the phrase {self.expected_phrase!r} is not {where}"
-
-
-def _next(phases: Phases, url: Url, location: str) -> Url:
-    try:
-        return Url.parse(urllib.parse.urljoin(url.text, location))
-    except ValueError as exc:
-        phases.fail(f"redirected to an address that {exc}")
 
 
 def _holds(response: Response, phrase: str) -> bool:

@@ -72,6 +72,7 @@ class Burst:
         self._left: list[int] = [0] * self._count
         self._stamped: list[bool] = [False] * self._count
         self._back: list[int] = [0] * self._count
+        self._seen_here = False  # whether the kernel gave no instant for an arrival
         self._round = 0
         self._waiting = 0
 
@@ -94,7 +95,7 @@ class Burst:
                 trips[index].append(max(0, trip) if trip is not None and trip <= tmax_ns else None)
                 if trip is not None and not self._stamped[index]:
                     source = min(source, RECEIVE)
-        return Sweep(trips, source)
+        return Sweep(trips, USER if self._seen_here else source)
 
     async def _send_round(self, number: int, packets_per_second: float) -> None:
         self._begin_round(number)
@@ -144,7 +145,7 @@ class Burst:
 
     def _take_arrivals(self) -> None:
         layout = _REPLY_BEHIND_IP if self._behind_ip else _REPLY
-        reply, cookie, here = self._protocol.reply, self._cookie, time.time_ns()
+        reply, cookie = self._protocol.reply, self._cookie
         for got in self._incoming.batches(self._socket):
             stamps = self._incoming.rows(_ARRIVED, self._incoming.control, got)
             for row, stamp in zip(self._incoming.rows(layout, self._incoming.data, got), stamps, strict=True):
@@ -154,7 +155,9 @@ class Burst:
                 if row[-1] != cookie or row[-3] != self._round or row[-9] != reply or index >= self._count:
                     continue
                 if not self._back[index]:
-                    self._back[index] = stamp[3] * _SECOND + stamp[4] if self._source != USER else here
+                    at = stamp[3] * _SECOND + stamp[4]
+                    self._back[index] = at or time.time_ns()
+                    self._seen_here = self._seen_here or not at
                     self._waiting -= 1
 
     async def _wait(self, until: float) -> None:

@@ -105,7 +105,7 @@ def base_metric(name: str) -> str:
 
 
 def say(metric: str, value: float) -> str:
-    """Write a value as people read it: a ratio in per cent, a short time in ms or µs, a rate in kbit/s or Mbit/s."""
+    """Write a value as people read it: a ratio in per cent, times and rates in a unit that fits."""
     name = base_metric(metric)
     if name.endswith("_ratio"):
         return f"{value * 100:.4g} %"
@@ -117,6 +117,9 @@ def say(metric: str, value: float) -> str:
 
 
 def _time(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h")):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.4g} {unit}"
     if abs(seconds) >= 1:
         return f"{seconds:.4g} s"
     return f"{seconds * 1e3:.4g} ms" if abs(seconds) >= 1e-3 or seconds == 0 else f"{seconds * 1e6:.3g} µs"  # noqa: PLR2004

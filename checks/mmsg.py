@@ -105,6 +105,7 @@ class Incoming:
 
     def _receive(self, sock: socket.socket, flags: int) -> int:
         ctypes.memmove(self._headers, self._fresh, len(self._fresh))  # the kernel wrote lengths into them
+        ctypes.memset(self._control_at, 0, len(self.control))  # and writes nothing where it has nothing to say
         got = _libc.recvmmsg(sock.fileno(), self._headers, self._rows, flags | _DONT_WAIT, None)
         if got < 0:
             number = ctypes.get_errno()

@@ -5,20 +5,30 @@ Imports `cryptography` (10 MiB), so this belongs into a child process.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from checks.certificate_chain import UNREADABLE
+from checks.certificate_chain import UNREADABLE, is_signed, issued_by, owner
+from checks.http_exchange import exchange
 from checks.lines import shown
 
+if TYPE_CHECKING:
+    from checks.http_exchange import Options, Url
+    from checks.phases import Phases
+
+GOOD, REVOKED, UNKNOWN = range(3)
+MOST_BYTES = 65_536
+"""No response is longer than this."""
+NONCE_BYTES = 32
 _CLOCK_SKEW = timedelta(minutes=5)
 _STATUS_WORDS = {
     ocsp.OCSPResponseStatus.MALFORMED_REQUEST: "it could not read the request",
@@ -29,16 +39,31 @@ _STATUS_WORDS = {
 }
 
 
-class OcspError(Exception):
-    """The response tells nothing that may be believed: `str` says why."""
-
-
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What the responder says: `complaint` is None when the certificate is good."""
+class Answer:
+    """What a responder says of a certificate, its signature verified.
 
-    complaint: str | None
+    `status` is numbered as CertStatus of RFC 6960, 4.2.1: 0 good, 1 revoked, 2 unknown; `words` say it. `delegate` is
+    who signed in the issuer's place, None where the issuer did itself.
+    """
+
+    status: int
+    words: str
+    this_update: datetime
     next_update: datetime | None
+    delegate: x509.Certificate | None
+
+
+class OcspError(Exception):
+    """The response tells nothing that may be believed: `str` says why.
+
+    `answer` is what it tells all the same where it is genuine, and only out of date or of the future.
+    """
+
+    def __init__(self, reason: str, answer: Answer | None = None) -> None:
+        """Keep both."""
+        super().__init__(reason)
+        self.answer = answer
 
 
 def responder_url(certificate: x509.Certificate) -> str | None:
@@ -64,12 +89,26 @@ def request(certificate: x509.Certificate, issuer: x509.Certificate, nonce: byte
     return builder.build()
 
 
-def encode(asked: ocsp.OCSPRequest) -> bytes:
-    """Return a request as it is sent."""
-    return asked.public_bytes(Encoding.DER)
+async def post(phases: Phases, url: Url, asked: ocsp.OCSPRequest, options: Options) -> bytes:
+    """Send a request as RFC 6960, A.1 says and return what came back; `Unreachable` when that is no response.
+
+    The phases take the times of the exchange, and all of it as `response_seconds`.
+    """
+    headers = {"content-type": "application/ocsp-request", "accept": "application/ocsp-response"}
+    response = await exchange(phases, url, headers, options, asked.public_bytes(Encoding.DER))
+    phases.metrics["response_seconds"] = time.perf_counter() - phases.began
+    if response.status != 200:  # noqa: PLR2004  (OK)
+        phases.fail(f"it answers with HTTP status {response.status}")
+    if response.is_web_page:
+        phases.fail("it answers with a web page, not with an OCSP response")
+    if response.cut:
+        phases.fail(f"its answer is longer than {options.max_body_bytes} bytes, which no OCSP response is")
+    return response.body
 
 
-def read(der: bytes, asked: ocsp.OCSPRequest, issuer: x509.Certificate, now: datetime) -> Status:
+def read(
+    der: bytes, asked: ocsp.OCSPRequest, issuer: x509.Certificate, now: datetime, *, nonce_required: bool = False
+) -> Answer:
     """Return what a response says of the certificate `asked` for, by the rules of RFC 6960, 3.2.
 
     `OcspError` when it is for another question, too old, or not signed by `issuer` or by whom it authorised.
@@ -78,25 +117,27 @@ def read(der: bytes, asked: ocsp.OCSPRequest, issuer: x509.Certificate, now: dat
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status != ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise OcspError(_STATUS_WORDS[response.response_status])
-        _check_signature(response, issuer, now)
-        _check_nonce(response, asked)
-        return _judge(_single(response, asked), now)
+        signer = _signer(response, issuer)
+        _check_signature(response, signer, issuer, now)
+        _check_nonce(response, asked, required=nonce_required)
+        answer = _answer(_single(response, asked), None if signer == issuer else signer)
     except UNREADABLE as exc:
         raise OcspError(f"its answer is not an OCSP response that can be read: {shown(str(exc))}") from None
+    if answer.this_update > now + _CLOCK_SKEW:
+        raise OcspError(f"its answer is of the future: {answer.this_update:%Y-%m-%d %H:%M} UTC", answer)
+    if answer.next_update is not None and answer.next_update < now - _CLOCK_SKEW:
+        raise OcspError(f"its answer is out of date since {answer.next_update:%Y-%m-%d %H:%M} UTC", answer)
+    return answer
 
 
-def _judge(single: ocsp.OCSPSingleResponse, now: datetime) -> Status:
-    if single.this_update_utc > now + _CLOCK_SKEW:
-        raise OcspError(f"its answer is of the future: {single.this_update_utc:%Y-%m-%d %H:%M} UTC")
-    if single.next_update_utc is not None and single.next_update_utc < now - _CLOCK_SKEW:
-        raise OcspError(f"its answer is out of date since {single.next_update_utc:%Y-%m-%d %H:%M} UTC")
-    complaint = None
+def _answer(single: ocsp.OCSPSingleResponse, delegate: x509.Certificate | None) -> Answer:
+    status, words = GOOD, "the certificate is good"
     if single.certificate_status == ocsp.OCSPCertStatus.REVOKED:
         why = f" ({single.revocation_reason.value})" if single.revocation_reason else ""
-        complaint = f"the certificate was revoked on {single.revocation_time_utc:%Y-%m-%d}{why}"
+        status, words = REVOKED, f"the certificate was revoked on {single.revocation_time_utc:%Y-%m-%d}{why}"
     elif single.certificate_status == ocsp.OCSPCertStatus.UNKNOWN:
-        complaint = "the certificate is unknown to the OCSP responder"
-    return Status(complaint, single.next_update_utc)
+        status, words = UNKNOWN, "the certificate is unknown to the OCSP responder"
+    return Answer(status, words, single.this_update_utc, single.next_update_utc, delegate)
 
 
 def _single(response: ocsp.OCSPResponse, asked: ocsp.OCSPRequest) -> ocsp.OCSPSingleResponse:
@@ -110,33 +151,36 @@ def _single(response: ocsp.OCSPResponse, asked: ocsp.OCSPRequest) -> ocsp.OCSPSi
     raise OcspError("its answer is about another certificate")
 
 
-def _check_nonce(response: ocsp.OCSPResponse, asked: ocsp.OCSPRequest) -> None:
-    """Refuse another nonce than ours. None at all is allowed: most responders sign ahead (RFC 9654, 2.1)."""
-    try:
-        theirs = response.extensions.get_extension_for_class(x509.OCSPNonce).value
-    except x509.ExtensionNotFound:
+def _check_nonce(response: ocsp.OCSPResponse, asked: ocsp.OCSPRequest, *, required: bool) -> None:
+    """Refuse another nonce than ours. None at all is usual: most responders sign ahead (RFC 9654, 2.1)."""
+    ours, theirs = _nonce(asked.extensions), _nonce(response.extensions)
+    if ours is None or (theirs is None and not required):
         return
-    if theirs != asked.extensions.get_extension_for_class(x509.OCSPNonce).value:
+    if theirs is None:
+        raise OcspError("its answer carries no nonce: it may be an old one, replayed")
+    if theirs != ours:
         raise OcspError("its answer carries another nonce than the request: an old answer, replayed")
 
 
-def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
-    signer = _signer(response, issuer)
+def _nonce(extensions: x509.Extensions) -> bytes | None:
+    try:
+        return extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_signature(
+    response: ocsp.OCSPResponse, signer: x509.Certificate, issuer: x509.Certificate, now: datetime
+) -> None:
     if signer != issuer:
         _check_authority(signer, issuer, now)
-    algorithm, key = response.signature_hash_algorithm, signer.public_key()
-    signed = (response.signature, response.tbs_response_bytes)
     try:
-        if isinstance(key, rsa.RSAPublicKey) and algorithm:
-            key.verify(*signed, padding.PKCS1v15(), algorithm)
-        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm:
-            key.verify(*signed, ec.ECDSA(algorithm))
-        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-            key.verify(*signed)
-        else:
-            raise OcspError("its answer is signed in a way that is not known here")
-    except InvalidSignature:
-        raise OcspError("the signature of its answer is wrong: the answer is forged or damaged") from None
+        signed = is_signed(signer, response.signature, response.tbs_response_bytes, response.signature_hash_algorithm)
+    except UnsupportedAlgorithm:
+        oid = response.signature_algorithm_oid.dotted_string
+        raise OcspError(f"its answer is signed in a way that is not known here ({oid})") from None
+    if not signed:
+        raise OcspError("the signature of its answer is wrong: the answer is forged or damaged")
 
 
 def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> x509.Certificate:
@@ -150,11 +194,9 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate) -> x509.Certi
 
 def _check_authority(signer: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
     """Refuse a signer whom the issuer did not authorise to answer in its place (RFC 6960, 4.2.2.2)."""
-    name = signer.subject.rfc4514_string()
-    try:
-        signer.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
-        raise OcspError(f"its answer is signed by {name}, whom the certificate's issuer did not authorise") from None
+    name = owner(signer)
+    if not issued_by(signer, issuer):
+        raise OcspError(f"its answer is signed by {name}, whom the certificate's issuer did not authorise")
     try:
         usage = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

@@ -33,6 +33,8 @@ CHECKS: dict[str, str] = {
     "snmp": "checks.snmp:Snmp",
     "capacity": "checks.capacity:Capacity",
     "interface_use": "checks.interface_use:InterfaceUse",
+    "ocsp_responder": "checks.ocsp_responder:OcspResponder",
+    "ca_list": "checks.ca_list:CaList",
 }
 
 

@@ -118,9 +118,10 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Send test packets to `target`; see `metrics` for what comes back, `Unreachable` when nothing does."""
         if self.continuous:
             return await self._go_on(target)
+        ends_at = time.perf_counter() + self.timeout_seconds - _SPARE_SECONDS / 2
         session = await self.open(target)
         try:
-            await session.train(self.count)
+            await session.train(self.count, ends_at)
             return self._told(session)
         finally:
             session.close()
@@ -134,9 +135,9 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             running.session.go_on(lambda: _still_wanted(key))
         running.asked_at = time.monotonic()
         while not running.session.settled():
-            await asyncio.sleep(min(self.interval_seconds, self.packet_timeout_seconds))
             if running.session.failure is not None:
                 raise running.session.failure
+            await asyncio.sleep(min(self.interval_seconds, self.packet_timeout_seconds))
             running.session.listen()
         return self._told(running.session)
 

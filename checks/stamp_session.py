@@ -7,6 +7,7 @@ meanwhile, so nothing is lost by not looking, and an agent is woken half as ofte
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -58,16 +59,21 @@ class Session:
             self._timer.cancel()
         self._socket.close()
 
-    async def train(self, count: int) -> None:
-        """Send `count` packets and return when each has come back, was refused, or is lost."""
+    async def train(self, count: int, ends_at: float = math.inf) -> None:
+        """Send `count` packets and return when each has come back, was refused, or is lost; at `ends_at` at the latest.
+
+        That is an instant of `perf_counter`: a process that was held up tells what it has rather than nothing.
+        """
         began = time.perf_counter()
         for turn in range(count):
             await asyncio.sleep(max(0.0, began + turn * self._interval_seconds - time.perf_counter()))
+            if time.perf_counter() > ends_at:
+                break
             self.send()
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._socket.fileno(), woken.set)
         try:
-            while (wait := self._wait_seconds()) > 0:
+            while (wait := min(self._wait_seconds(), ends_at - time.perf_counter())) > 0:
                 woken.clear()
                 try:
                     async with asyncio.timeout(wait):
@@ -106,17 +112,18 @@ class Session:
     def send(self) -> None:
         """Send the next packet, after taking in what has come back for those before."""
         self.listen()
-        sequence, self._sent = self._sent, self._sent + 1
+        sequence, refusal = self._sent, None
         try:
             packet = self._socket.send(sequence)
         except OSError as exc:
-            words = f"{(exc.strerror or 'not sent').lower()} (said by this machine)"
+            refusal = f"{(exc.strerror or 'not sent').lower()} (said by this machine)"
             packet = Packet(time.time_ns(), time.monotonic_ns(), 0)
-            self.packets.sent(sequence, packet)
-            self._note([(Answer(sequence, refusal=self.packets.refusal or words), None)])
-            return
+        self._sent += 1
         self.packets.sent(sequence, packet)
-        self._note(self._socket.errors())
+        if refusal is None:
+            self._note(self._socket.errors())
+        else:
+            self._note([(Answer(sequence, refusal=self.packets.refusal or refusal), None)])
 
     def listen(self) -> None:
         """Take in what has come back so far."""

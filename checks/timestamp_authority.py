@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
-from checks.check import CheckError
 from checks.http_exchange import Options, Url, exchange
 from checks.phases import Phases
 
@@ -67,13 +66,11 @@ class TimestampAuthority(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     async def measure(self, target: str) -> dict[str, float]:
         """Have random data stamped by `target`; `Unreachable` says what is wrong with the answer."""
-        from checks.timestamp_token import Question, TokenError, load_roots  # noqa: PLC0415  (for the child alone)
+        from checks.certificate_chain import load_file  # noqa: PLC0415  (for the child alone)
+        from checks.timestamp_token import Question, TokenError  # noqa: PLC0415  (for the child alone)
 
-        try:
-            url = Url.parse(target)
-        except ValueError as exc:
-            raise CheckError(f"target {exc}; write http://tsa.example/") from None
-        roots = load_roots(self.authority_ca_file)
+        url = Url.of_target(target, "http://tsa.example/")
+        roots = load_file(self.authority_ca_file, "authority_ca_file") if self.authority_ca_file else []
         question = Question(os.urandom(_DATA_BYTES), self.digest)
         phases = Phases(self.timeout_seconds)
         sent_at = time.time()

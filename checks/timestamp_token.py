@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rfc3161_client
@@ -16,7 +15,6 @@ from cryptography import x509
 
 from checks.certificate import element
 from checks.certificate_chain import UNREADABLE, days_left
-from checks.check import CheckError
 from checks.lines import shown
 
 if TYPE_CHECKING:
@@ -96,18 +94,6 @@ class Question:
             verifier.verify_message(response, self._data)
         except rfc3161_client.VerificationError as exc:
             raise TokenError(f"the token's signature is not accepted: {_brief(str(exc))}", 0, forged=True) from None
-
-
-def load_roots(path: str | None) -> list[x509.Certificate]:
-    """Read the CAs of a PEM file; none where there is no file. `CheckError` says what is wrong with it."""
-    if path is None:
-        return []
-    try:
-        return x509.load_pem_x509_certificates(Path(path).read_bytes())
-    except OSError as exc:
-        raise CheckError(f"authority_ca_file {path} cannot be read: {exc.strerror}") from None
-    except ValueError:
-        raise CheckError(f"authority_ca_file {path} holds no certificate in PEM form") from None
 
 
 def _token(response: rfc3161_client.TimeStampResponse) -> Token:

@@ -12,6 +12,8 @@ All instants are nanoseconds of the wall clock, the only one that the kernel sta
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import socket
 import struct
 import time
@@ -36,6 +38,7 @@ _SECOND = 1_000_000_000
 _READS_AT_ONCE = 256
 _ANCILLARY_BYTES = 256
 _STEP_NS = 100_000
+_BEGINNING_SECONDS = 0.005
 _TIGHT_NS = 20_000
 
 
@@ -53,6 +56,7 @@ class Looped(NamedTuple):
 
 def switch_on(sock: socket.socket) -> int:
     """Ask the kernel to stamp what the socket sends and receives; return `BOTH`, `RECEIVE` or `USER`."""
+    _keep_stamping()
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE)
     except OSError:
@@ -62,6 +66,7 @@ def switch_on(sock: socket.socket) -> int:
 
 def switch_on_receive(sock: socket.socket) -> int:
     """Ask the kernel to stamp what the socket receives; return `RECEIVE`, or `USER` where it does not."""
+    _keep_stamping()
     for option, value in ((_SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE), (_SO_TIMESTAMPNS, 1)):
         try:
             sock.setsockopt(socket.SOL_SOCKET, option, value)
@@ -81,6 +86,7 @@ def number_departures(sock: socket.socket) -> bool:
     A fifth of the cost of getting every packet back whole. But the kernel counts, so this is for a sender that knows of
     every packet whether it left; calling it again, after a failure, counts from 0 again.
     """
+    _keep_stamping()
     flags = _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, flags)
@@ -88,6 +94,20 @@ def number_departures(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+@functools.cache
+def _keep_stamping() -> None:
+    """Let the kernel stamp arrivals for as long as this process lives.
+
+    It begins to a moment after the first socket has asked, from a thread of its own, and ends with the last socket: the
+    first packets of a measurement would go without. So one descriptor asks for good, and is waited for once.
+    """
+    keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with contextlib.suppress(OSError):
+        keeper.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE)
+    keeper.detach()
+    time.sleep(_BEGINNING_SECONDS)
 
 
 def received_at(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from checks.address import split_host_port
 from checks.check import Unreachable
-from checks.http_exchange import Options, Url, exchange
+from checks.http_exchange import Options, Url
 from checks.phases import Phases
 from checks.tls import tls_words
 from checks.tls_handshake import Handshake
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 _MOST_CERTIFICATES = 20
-_MOST_OCSP_BYTES = 65_536
-_NONCE_BYTES = 32
 _HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED, which our own words say better
 
 
@@ -116,16 +114,19 @@ class TlsCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         address = self.ocsp_url or ocsp.responder_url(leaf)
         if address is None:
             return []
-        asked = ocsp.request(leaf, issuer, os.urandom(_NONCE_BYTES))
+        asked = ocsp.request(leaf, issuer, os.urandom(ocsp.NONCE_BYTES))
+        inner = Phases(round(phases.left_seconds, 1) or phases.left_seconds)
+        options = Options(None, verify_tls=True, ca_file=None, server_name=None, max_body_bytes=ocsp.MOST_BYTES)
         try:
-            body = await _post(phases, Url.parse(address), ocsp.encode(asked))
-            status = ocsp.read(body, asked, issuer, datetime.now(UTC))
+            async with phases.phase("ocsp_response_seconds", "no answer from the OCSP responder"):
+                body = await ocsp.post(inner, Url.parse(address), asked, options)
+            answer = ocsp.read(body, asked, issuer, datetime.now(UTC))
         except (Unreachable, ocsp.OcspError, ValueError) as exc:
             return [f"nothing is known about revocation: the OCSP responder {address}: {exc}"]
-        phases.metrics["ocsp_good"] = float(status.complaint is None)
-        if status.next_update is not None:
-            phases.metrics["ocsp_next_update_seconds"] = (status.next_update - datetime.now(UTC)).total_seconds()
-        return [status.complaint] if status.complaint else []
+        phases.metrics["ocsp_good"] = float(answer.status == ocsp.GOOD)
+        if answer.next_update is not None:
+            phases.metrics["ocsp_next_update_seconds"] = (answer.next_update - datetime.now(UTC)).total_seconds()
+        return [] if answer.status == ocsp.GOOD else [answer.words]
 
 
 def _figures(chain: Sequence[x509.Certificate], shake: Handshake) -> dict[str, float]:
@@ -143,15 +144,3 @@ def _figures(chain: Sequence[x509.Certificate], shake: Handshake) -> dict[str, f
         found["chain_expiry_days"] = min(left)
         found["chain_certificates"] = float(len(shake.chain))
     return found
-
-
-async def _post(phases: Phases, url: Url, request: bytes) -> bytes:
-    """Send a request as RFC 6960, A.1 says, within what is left of the budget; `Unreachable` when no answer came."""
-    inner = Phases(round(phases.left_seconds, 1) or phases.left_seconds)
-    headers = {"content-type": "application/ocsp-request", "accept": "application/ocsp-response"}
-    options = Options(ip_version=None, verify_tls=True, ca_file=None, server_name=None, max_body_bytes=_MOST_OCSP_BYTES)
-    async with phases.phase("ocsp_response_seconds", "no answer from the OCSP responder"):
-        response = await exchange(inner, url, headers, options, request)
-        if response.status != 200:  # noqa: PLR2004  (OK)
-            inner.fail(f"it answers with HTTP status {response.status}")
-    return response.body

@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from agents.reflector.stamp import Limits, StampReflector
+from checks import stamp_wire as wire
+from checks.address import literal
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,3 +147,73 @@ class RunningCollector:
 
     def write(self, lines: str, token: str, **headers: str) -> Answer:
         return self.ask("POST", "/api/v2/write?org=o&bucket=b&precision=ns", lines.encode(), token=token, **headers)
+
+
+def free_udp_port() -> int:
+    """Return a port of UDP on loopback that nobody uses now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class RunningReflector:
+    """`nhip reflector run` with a file, as a process of its own. `stop` it in the end."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.config = folder / "reflector.yml"
+        self.errors = folder / "reflector.txt"
+        self.port = free_udp_port()
+        self.settings: dict[str, Any] = {"listen": [f"127.0.0.1:{self.port}"], "data": str(folder / "reflector")}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.write(**settings)
+
+    def write(self, **changes: object) -> None:
+        self.settings |= changes
+        self.config.write_text(json.dumps(self.settings), encoding="utf-8")  # JSON is YAML
+
+    def start(self, *, within: tuple[str, ...] = ()) -> None:
+        """Return once it answers; `within` is a command to run it by, such as `ip netns exec NAME`."""
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*within, sys.executable, "nhip.py", "reflector", "run", "--config", str(self.config)],
+                cwd=ROOT, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(b"reflecting STAMP on "), self.said()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        code = process.wait(30)
+        if process.stdout is not None:
+            process.stdout.close()
+        return code
+
+    def said(self) -> str:
+        return self.errors.read_text(encoding="utf-8")
+
+
+GENEROUS = Limits(1_000_000, 1_000_000, 20_000)
+CLOCK_ESTIMATE = wire.error_estimate(0.001, synchronised=True)
+
+
+@contextlib.contextmanager
+def reflecting(
+    *,
+    keys: dict[int, bytes] | None = None,
+    limits: Limits = GENEROUS,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    estimate: int = CLOCK_ESTIMATE,
+) -> Iterator[StampReflector]:
+    """Run a reflector on a free port of loopback, on the running event loop."""
+    reflector = StampReflector(literal(host, port), keys=keys, limits=limits, clock_estimate=lambda: estimate)
+    reflector.start()
+    try:
+        yield reflector
+    finally:
+        reflector.close()

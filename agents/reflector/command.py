@@ -43,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="run|validate")
     run = commands.add_parser("run", help="answer until SIGTERM or Ctrl-C; SIGHUP takes up changed senders and keys")
     run.add_argument("--config", type=Path, metavar="FILE", help=f"default {DEFAULT_CONFIG}, if it is there")
-    run.add_argument("--listen", metavar="ADDRESS:PORT", help="without a file: where, default 127.0.0.1:862")
+    run.add_argument(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        help="without a file: where; default 127.0.0.1:862, and capacity tests on 8620",
+    )
     validate = commands.add_parser("validate", help="print everything that is wrong with the file, or a summary")
     validate.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default %(default)s")
     return parser
@@ -67,23 +71,24 @@ def _run(path: Path | None, config: ReflectorConfig) -> int:
     import sqlite3
 
     from agents.reflector.service import Service
+    from agents.reflector.stamp import ListenError
 
     logging.basicConfig(level=logging.INFO, format="nhip reflector: %(message)s", stream=sys.stderr)
 
     async def serve() -> None:
         service = Service(path, config)
         who = f"{len(config.keys)} senders with keys" if config.keys is not None else "everybody who reaches it"
-        for text, port in zip(config.file.listen, service.stamp.ports, strict=True):
-            print(f"reflecting STAMP on {text.rpartition(':')[0]}:{port} for {who}", flush=True)
-        await service.run()
+        lines = [f"reflecting STAMP on {text} for {who}" for text in config.file.listen]
+        lines += [f"answering capacity tests on {text}" for text in config.capacity_addresses]
+        await service.run(ready=lambda: print("\n".join(lines), flush=True))
 
     try:
         asyncio.run(serve())
     except BlockingIOError:
         print(f"nhip reflector: another reflector already works with {config.file.data}", file=sys.stderr)
         return PROBLEM
-    except PermissionError as exc:
-        print(f"nhip reflector: not allowed: {exc} (ports below 1024 need CAP_NET_BIND_SERVICE)", file=sys.stderr)
+    except ListenError as exc:
+        print(f"nhip reflector: cannot listen: {exc}", file=sys.stderr)
         return PROBLEM
     except (OSError, sqlite3.Error) as exc:
         print(f"nhip reflector: cannot start: {exc}", file=sys.stderr)

@@ -11,9 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from agents.config import Collector, Name, Problems, SpoolLimits, collector_problems
+from agents.reflector.capacity_server import CapacityLimits
 from checks.address import literal, split_host_port
+from checks.capacity import PORT as CAPACITY_PORT
 from checks.check import CheckError
 from checks.secret import Secret, read_key
+from checks.stamp_wire import PORT as STAMP_PORT
 from checks.strict import ConfigError, build, load_yaml
 
 DEFAULT_LISTEN = "127.0.0.1:862"
@@ -35,6 +38,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sessions: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
 
 
+class CapacityTests(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where capacity tests are answered: without `listen` at the addresses of the test packets, port 8620."""
+
+    listen: list[str] = []
+    limits: CapacityLimits = CapacityLimits()
+
+
 class ReflectorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`reflector.yml` as a whole."""
 
@@ -44,6 +54,7 @@ class ReflectorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     authenticated: bool = False
     senders: list[Sender] = []
     limits: Limits = Limits()
+    capacity: CapacityTests | None = None
     trust_clock: bool = False
     publish_seconds: Annotated[float, Meta(ge=1, le=300)] = 5.0
     forget_seconds: Annotated[float, Meta(ge=10, le=86_400)] = 600.0
@@ -62,6 +73,14 @@ class ReflectorConfig:
     token: Secret
 
     @property
+    def capacity_addresses(self) -> list[str]:
+        """Return where capacity tests are answered."""
+        if self.file.capacity is None:
+            return []
+        near = [f"{text.rpartition(':')[0]}:{CAPACITY_PORT}" for text in self.file.listen]
+        return self.file.capacity.listen or near
+
+    @property
     def sites(self) -> dict[int, str]:
         """Return the site of each known session identifier."""
         return {sender.ssid: sender.site for sender in self.file.senders}
@@ -76,7 +95,9 @@ def load(path: Path) -> ReflectorConfig:
         file = build(ReflectorFile, raw)
     except ConfigError as exc:
         problems += exc.problems
-    problems += _bad_addresses(raw.get("listen", []))
+    problems += _bad_addresses(raw.get("listen", []), "$.listen")
+    if isinstance(raw.get("capacity"), dict):
+        problems += _bad_addresses(raw["capacity"].get("listen", []), "$.capacity.listen")
     keys = _keys(file, problems) if file is not None else None
     token = Secret()
     if "collector" in raw:
@@ -87,20 +108,24 @@ def load(path: Path) -> ReflectorConfig:
 
 
 def open_to_all(listen: list[str]) -> ReflectorConfig:
-    """Return the configuration of a reflector without a file: for everybody who reaches it, telling no collector."""
-    problems = [(where.replace("$.listen[0]", "--listen"), words) for where, words in _bad_addresses(listen)]
+    """Return the configuration of a reflector without a file: for everybody who reaches it, telling no collector.
+
+    At the port of STAMP it answers capacity tests as well, at theirs.
+    """
+    problems = [("--listen", words) for _, words in _bad_addresses(listen, "")]
     if problems:
         raise ConfigError(problems)
-    return ReflectorConfig(ReflectorFile(listen=listen), None, Secret())
+    at_home = all(split_host_port(text)[1] == STAMP_PORT for text in listen)  # at other ports, test packets alone
+    return ReflectorConfig(ReflectorFile(listen=listen, capacity=CapacityTests() if at_home else None), None, Secret())
 
 
-def _bad_addresses(listen: object) -> Problems:
+def _bad_addresses(listen: object, path: str) -> Problems:
     problems: Problems = []
     for index, text in enumerate(listen if isinstance(listen, list) else []):
         with contextlib.suppress(CheckError):
             if not isinstance(text, str) or literal(*split_host_port(text)):
                 continue
-        problems.append((f"$.listen[{index}]", f"{text!r} is not address:port; write 0.0.0.0:862 or [::]:862"))
+        problems.append((f"{path}[{index}]", f"{text!r} is not address:port; write 0.0.0.0:862 or [::]:862"))
     return problems
 
 

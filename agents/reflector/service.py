@@ -13,14 +13,17 @@ from agents.heartbeat import heartbeat
 from agents.lifecycle import take_up_changes, work
 from agents.notify import notify
 from agents.outbound import Outbound
+from agents.reflector.capacity_server import CapacityServer
 from agents.reflector.config import load
 from agents.reflector.report import Reporter
-from agents.reflector.stamp import Limits, StampReflector
+from agents.reflector.stamp import Limits, ListenError, StampReflector
 from checks.address import literal, split_host_port
 from checks.clock_quality import stamp_error_estimate
 from checks.strict import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.reflector.config import ReflectorConfig
 
 log = logging.getLogger("nhip.reflector")
@@ -32,30 +35,45 @@ class Service:
     """One running reflector. Without a collector in its configuration it only answers."""
 
     def __init__(self, path: Path | None, config: ReflectorConfig) -> None:
-        """Bind every address. `OSError` where one cannot be, or where the spool's folder cannot be used."""
+        """Bind every address. `ListenError` where one cannot be, `OSError` where the spool's folder cannot be used."""
         self._path, self._config = path, config
         self._began_at = time.monotonic()
         file = config.file
         addresses = [literal(*split_host_port(text))[0] for text in file.listen]
         limits = Limits(file.limits.packets_per_second, file.limits.burst, file.limits.sessions)
         self.stamp = StampReflector(addresses, keys=config.keys, limits=limits, clock_estimate=self._clock_estimate)
+        self._capacity = None
+        if file.capacity is not None:
+            where = [literal(*split_host_port(text))[0] for text in config.capacity_addresses]
+            self._capacity = CapacityServer(where, keys=config.keys, limits=file.capacity.limits)
         self._reporter = Reporter(file.site, file.node, time.monotonic_ns())
         self._outbound = None
         if file.collector is not None:
             self._outbound = Outbound(Path(file.data), file.collector, config.token, file.spool, say=log.warning)
         self._reload = asyncio.Event()
 
-    async def run(self) -> None:
-        """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now."""
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until SIGTERM or SIGINT; SIGHUP takes up senders and keys as the file has them now.
+
+        `ready` is called once it answers and listens to signals.
+        """
         self.stamp.start()
+        if self._capacity is not None:
+            try:
+                await self._capacity.start()
+            except OSError as exc:
+                where = ", ".join(self._config.capacity_addresses)
+                raise ListenError(f"{(exc.strerror or 'not bound').lower()}: {where}, for capacity tests") from None
         steps = [self._refresh, self._take_up_changes]
         if self._outbound is not None:
             self._outbound.start()
             steps += [self._publish, self._beat]
-        await work(steps, self._reload, self._close)
+        await work(steps, self._reload, self._close, ready)
 
     async def _close(self) -> None:
         self.stamp.close()
+        if self._capacity is not None:
+            await self._capacity.stop()
         if self._outbound is not None:
             await self._outbound.send_what_is_left()
             self._outbound.close()
@@ -85,7 +103,10 @@ class Service:
             sessions = self.stamp.sessions.items()
             for result in self._reporter.senders(sessions, self._config.sites, now=now, here=here):
                 self._outbound.add(result)
-            self._outbound.add(self._reporter.itself(self.stamp.counts, now))
+            counts = dict(self.stamp.counts)
+            if self._capacity is not None:
+                counts |= {f"capacity_{name}": value for name, value in self._capacity.counts.items()}
+            self._outbound.add(self._reporter.itself(counts, now))
 
     async def _beat(self) -> None:
         """Send a heartbeat like any node, unless an agent beside it does: a reflector's death must not go unnoticed."""
@@ -116,7 +137,7 @@ class Service:
 
     def _use(self, config: ReflectorConfig) -> str:
         before, now = self._config.file, config.file
-        for field in ("site", "node", "listen", "data", "limits"):
+        for field in ("site", "node", "listen", "capacity", "data", "limits"):
             if getattr(before, field) != getattr(now, field):
                 problem = "cannot change while the reflector runs: restart it"
                 raise ConfigError([(f"$.{field}", problem)], str(self._path))
@@ -125,6 +146,8 @@ class Service:
             raise ConfigError([("$.collector", problem)], str(self._path))
         self._config = config
         self.stamp.keys = config.keys
+        if self._capacity is not None:
+            self._capacity.keys = config.keys
         if self._outbound is not None and now.collector is not None:
             self._outbound.use(now.collector, config.token, now.spool)
         return f"{len(now.senders)} senders"

@@ -45,6 +45,10 @@ _V6_RECVPKTINFO, _V6_PKTINFO, _V6_RECVHOPLIMIT, _V6_HOPLIMIT, _V6_RECVTCLASS, _V
 _INT = struct.Struct("=i")
 
 
+class ListenError(OSError):
+    """An address that cannot be listened on: `str` says why, and which."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the reflector takes from one source, packets a second and at once, and how much it remembers."""
@@ -92,7 +96,7 @@ class StampReflector:
         limits: Limits,
         clock_estimate: Callable[[], int],
     ) -> None:
-        """Bind every address; `OSError` where one cannot be."""
+        """Bind every address; `ListenError` where one cannot be."""
         self.keys = keys
         self.sessions = Sessions(limits.sessions)
         self.counts: Counter[str] = Counter()
@@ -324,7 +328,8 @@ def _open(family: socket.AddressFamily, where: tuple[object, ...]) -> socket.soc
         sock.bind(where)
     except OSError as exc:
         sock.close()
-        raise OSError(exc.errno, f"{(exc.strerror or 'not bound').lower()}: {_shown(where)}") from None
+        more = " (ports below 1024 need CAP_NET_BIND_SERVICE)" if isinstance(exc, PermissionError) else ""
+        raise ListenError(f"{(exc.strerror or 'not bound').lower()}: {_shown(where)}{more}") from None
     return sock
 
 

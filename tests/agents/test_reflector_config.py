@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from agents.reflector.config import load, open_to_all
+from agents.reflector.config import ReflectorFile, load, open_to_all
 from checks.strict import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -62,14 +65,29 @@ def test_a_whole_file(tmp_path: Path, key_file: Path, token_file: Path) -> None:
     assert "s3cret" not in repr(config)
 
 
+def test_the_example_of_the_manual_holds_and_shows_every_key(tmp_path: Path, key_file: Path, token_file: Path) -> None:
+    page = (ROOT / "docs/reflector.md").read_text(encoding="utf-8")
+    found = re.search(r"^   ```yaml\n(.*?)^   ```", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    text = re.sub(r"/etc/nhip/stamp/\d+\.key", str(key_file), textwrap.dedent(found[1]))
+    text = text.replace("/etc/nhip/token", str(token_file))
+    text = text.replace("  ca_file: /etc/nhip/ca.pem\n", "")
+    path = tmp_path / "reflector.yml"
+    path.write_text(text, encoding="utf-8")
+    assert load(path).keys is not None
+    assert set(yaml.safe_load(text)) == set(ReflectorFile.__struct_fields__)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"listens": []}, "$.listens: is unknown; there are: authenticated, collector, data, forget_seconds"),
+        ({"listens": []}, "$.listens: is unknown; there are: authenticated, capacity, collector, data, forget_seconds"),
         ({"listen": []}, "$.listen: expected `array` of length >= 1"),
         ({"listen": "0.0.0.0:862"}, "$.listen: expected `array`, got `str`"),
         ({"listen": ["0.0.0.0"]}, "$.listen[0]: '0.0.0.0' is not address:port; write 0.0.0.0:862 or [::]:862"),
         ({"listen": ["0.0.0.0:862", "::"]}, "$.listen[1]: '::' is not address:port; write 0.0.0.0:862 or [::]:862"),
+        ({"capacity": {"listen": ["::1"]}}, "$.capacity.listen[0]: '::1' is not address:port"),
+        ({"capacity": {"limits": {"seconds": 0}}}, "$.capacity.limits.seconds: expected `float` >= 1.0"),
         ({"listen": ["localhost:862"]}, "$.listen[0]: 'localhost:862' is not address:port"),
         ({"listen": ["127.0.0.1:70000"]}, "$.listen[0]: '127.0.0.1:70000' is not address:port"),
         ({"site": ""}, "$.site: expected `str`"),

@@ -15,31 +15,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.reflector.stamp import Limits, StampReflector
+from agents.reflector.stamp import Limits, ListenError, StampReflector
 from checks import stamp_wire as wire
 from checks.address import literal
 from checks.timestamps import DEPARTURE
+from tests.running import CLOCK_ESTIMATE as ESTIMATE
+from tests.running import GENEROUS, reflecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 SSID = 31_120
-ESTIMATE = wire.error_estimate(0.001, synchronised=True)
-GENEROUS = Limits(1_000_000, 1_000_000, 20_000)
-
-
-@contextlib.contextmanager
-def reflecting(
-    *, keys: dict[int, bytes] | None = None, limits: Limits = GENEROUS, host: str = "127.0.0.1"
-) -> Iterator[StampReflector]:
-    """Run a reflector on a free port of loopback, on the running event loop."""
-    reflector = StampReflector(literal(host), keys=keys, limits=limits, clock_estimate=lambda: ESTIMATE)
-    reflector.start()
-    try:
-        yield reflector
-    finally:
-        reflector.close()
 
 
 @contextlib.contextmanager
@@ -269,7 +256,7 @@ async def test_an_answer_to_a_service_or_to_itself_is_never_given() -> None:
 async def test_a_port_that_is_taken_is_named() -> None:
     with (
         reflecting() as reflector,
-        pytest.raises(OSError, match=rf"address already in use: 127\.0\.0\.1:{reflector.ports[0]}"),
+        pytest.raises(ListenError, match=rf"address already in use: 127\.0\.0\.1:{reflector.ports[0]}"),
     ):
         StampReflector(
             literal("127.0.0.1", reflector.ports[0]), keys=None, limits=GENEROUS, clock_estimate=lambda: ESTIMATE

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 import uuid
 from dataclasses import dataclass
@@ -21,11 +20,13 @@ import pytest
 import trustme
 from hypothesis import settings
 
+from tests.checks.authority import made_pki
 from tests.checks.lab import Chain, made_lab
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from tests.checks.authority import Pki
     from tests.checks.lab import Lab
 
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -119,9 +120,6 @@ def ca() -> trustme.CA:
 @pytest.fixture(scope="session")
 def nginx(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     """Run a real nginx: plain, with a good certificate for localhost, and with one that expired three days ago."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed (apt install nginx-light)")
     home = tmp_path_factory.mktemp("nginx")
     now = datetime.now(UTC)
     for name, until in (("good", now + timedelta(days=30)), ("expired", now - timedelta(days=3))):
@@ -129,20 +127,65 @@ def nginx(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         cert.private_key_and_cert_chain_pem.write_to_path(home / f"{name}.pem")
     ca.cert_pem.write_to_path(home / "ca.pem")
     found = Nginx(free_port(), free_port(), free_port(), home / "ca.pem")
-    (home / "nginx.conf").write_text(_configuration(home, found), encoding="utf-8")
+    with _nginx_running(home, _servers(home, found), found.http, found.https, found.expired):
+        yield found
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder that nginx serves, and its address, which ends in a slash."""
+
+    folder: Path
+    url: str
+
+    def put(self, name: str, content: bytes) -> str:
+        """Write a file and return its address."""
+        (self.folder / name).write_bytes(content)
+        return self.url + name
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Run a real nginx for the files of a folder, as a CA publishes its lists; /moved/ leads to them by a redirect."""
+    home = tmp_path_factory.mktemp("site")
+    (home / "files").mkdir()
+    port = free_port()
+    servers = f"server {{ listen 127.0.0.1:{port}; root {home}/files; rewrite ^/moved/(.*) /$1 redirect; }}"
+    with _nginx_running(home, servers, port):
+        yield Site(home / "files", f"http://127.0.0.1:{port}/")
+
+
+@contextlib.contextmanager
+def _nginx_running(home: Path, servers: str, *ports: int) -> Iterator[None]:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed (apt install nginx-light)")
+    temporary = " ".join(f"{kind}_temp_path {home};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    configuration = f"""
+        daemon off; pid {home}/pid; worker_processes 1; {"user root;" if os.geteuid() == 0 else ""}
+        events {{ worker_connections 64; }}
+        http {{ access_log off; {temporary} {servers} }}"""
+    (home / "nginx.conf").write_text(configuration, encoding="utf-8")
     process = subprocess.Popen(
         [program, "-p", str(home), "-c", str(home / "nginx.conf"), "-e", str(home / "error.log")]
     )
     try:
-        for port in (found.http, found.https, found.expired):
+        for port in ports:
             wait_for_port(port, process)
-        yield found
+        yield
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _configuration(home: Path, ports: Nginx) -> str:
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pki]:
+    """Make a certificate authority with a responder of OpenSSL's."""
+    with made_pki(tmp_path_factory.mktemp("pki"), free_port()) as made:
+        yield made
+
+
+def _servers(home: Path, ports: Nginx) -> str:
     def tls(port: int, name: str) -> str:
         pem = home / f"{name}.pem"
         return (
@@ -151,25 +194,19 @@ def _configuration(home: Path, ports: Nginx) -> str:
             f"location /plain {{ return 302 http://127.0.0.1:{ports.http}/headers; }} }}"
         )
 
-    temporary = " ".join(f"{kind}_temp_path {home};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    return textwrap.dedent(f"""
-        daemon off; pid {home}/pid; worker_processes 1; {"user root;" if os.geteuid() == 0 else ""}
-        events {{ worker_connections 64; }}
-        http {{
-          access_log off; {temporary}
-          server {{
-            listen 127.0.0.1:{ports.http};
-            location / {{ default_type "text/plain; charset=utf-8"; return 200 "Cổng dịch vụ công Cần Thơ"; }}
-            location /missing {{ return 404; }}
-            location /moved {{ return 301 /arrived; }}
-            location /circle {{ return 302 /circle; }}
-            location /secure {{ return 302 https://127.0.0.1:{ports.https}/; }}
-            location /headers {{ return 200 "secret=$http_x_secret host=$http_host"; }}
-            location /strange {{ return 302 ftp://127.0.0.1/; }}
-          }}
-          {tls(ports.https, "good")}
-          {tls(ports.expired, "expired")}
-        }}""")
+    return f"""
+        server {{
+          listen 127.0.0.1:{ports.http};
+          location / {{ default_type "text/plain; charset=utf-8"; return 200 "Cổng dịch vụ công Cần Thơ"; }}
+          location /missing {{ return 404; }}
+          location /moved {{ return 301 /arrived; }}
+          location /circle {{ return 302 /circle; }}
+          location /secure {{ return 302 https://127.0.0.1:{ports.https}/; }}
+          location /headers {{ return 200 "secret=$http_x_secret host=$http_host"; }}
+          location /strange {{ return 302 ftp://127.0.0.1/; }}
+        }}
+        {tls(ports.https, "good")}
+        {tls(ports.expired, "expired")}"""
 
 
 class Namespace:

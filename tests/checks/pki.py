@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
@@ -22,7 +22,7 @@ class Identity:
     """A certificate, its key, and who issued it (nobody, where it signed itself)."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     issuer: Identity | None
 
     @property
@@ -57,32 +57,45 @@ def issue(
     ca: bool = False,
     ocsp_url: str | None = None,
     usage: x509.ObjectIdentifier | None = None,
+    signs_lists: bool | None = None,
+    key: rsa.RSAPrivateKey | None = None,
 ) -> Identity:
-    """Make a certificate that expires in `days` (in the past where negative)."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """Make a certificate that expires in `days` (in the past where negative).
+
+    With `signs_lists` it says whether its key may sign revocation lists; without a `key` it gets a new one.
+    """
+    own = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
+        .public_key(own.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=60))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
     )
     if hosts:
         builder = builder.add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
     if usage:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
+    if signs_lists is not None:
+        builder = builder.add_extension(_key_usage(signs_lists=signs_lists), critical=True)
     if ocsp_url:
         where = x509.UniformResourceIdentifier(ocsp_url)
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, where)
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
-    certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
-    return Identity(certificate, key, issuer)
+    certificate = builder.sign(issuer.key if issuer else own, hashes.SHA256())
+    return Identity(certificate, own, issuer)
+
+
+def _key_usage(*, signs_lists: bool) -> x509.KeyUsage:
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign")
+    more = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=True, crl_sign=signs_lists, **more)
 
 
 def _name(host: str) -> x509.GeneralName:

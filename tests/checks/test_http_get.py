@@ -178,7 +178,7 @@ async def test_a_body_beyond_the_bound_is_not_read(serve: Any) -> None:
         (b"", "the server closed the connection without a response"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not HTTP: illegal status line"),
         (b"\x00" * 64 + b"\r\n\r\n", "the answer is not HTTP: illegal status line"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "the answer is not HTTP: peer closed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "the response is not whole: peer closed"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, "the answer is not HTTP: Receive buffer too long"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://[bad/\r\n\r\n", "redirected to an address that"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Oops\r\n\r\n", "status 500, expected 200 to 399"),

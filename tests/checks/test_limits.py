@@ -46,6 +46,9 @@ def test_a_limit_phrases_its_own_breach_in_both_languages() -> None:
 def test_values_are_written_as_people_read_them() -> None:
     assert say("rtt_median_seconds", 0.0123) == "12.3 ms"
     assert say("total_seconds", 3) == "3 s"
+    assert say("battery_runtime_seconds", 7199) == "7199 s"
+    assert say("age_seconds", 9000) == "2.5 h"
+    assert say("next_update_seconds", -604_800) == "-7 d"
     assert say("disk_used_ratio[/]", 0.5) == "50 %"
     assert base_metric("nic_up[eth0]") == "nic_up"
 

@@ -6,13 +6,10 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -21,10 +18,11 @@ from hypothesis import strategies as st
 
 from checks import certificate_chain as chains
 from checks import registry
-from checks.ocsp import OcspError, encode, read, request, responder_url
+from checks.ocsp import OcspError, read, request, responder_url
 from checks.run import run
 from checks.strict import ConfigError
 from checks.tls_certificate import TlsCertificate
+from tests.checks.authority import encode_status, http, responder, signed_answer
 from tests.checks.conftest import ROOT, free_port, wait_for_port
 from tests.checks.pki import Identity, issue
 
@@ -33,68 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from checks.result import Result
+    from tests.checks.authority import Pki
 
 
 async def look(port: int, **parameters: Any) -> Result:
     return await run(TlsCertificate(**parameters), f"127.0.0.1:{port}", site="s", node="n")
-
-
-@dataclass(frozen=True)
-class Pki:
-    """A root and its intermediate, and an openssl responder that knows a good and a revoked certificate of theirs."""
-
-    root: Identity
-    middle: Identity
-    good: Identity
-    revoked: Identity
-    folder: Path
-    ocsp_url: str
-
-    @property
-    def ca_file(self) -> str:
-        return str(self.folder / "root.pem")
-
-    def issue(self, hosts: tuple[str, ...] = ("localhost", "127.0.0.1"), **more: Any) -> Identity:
-        return issue("server", self.middle, hosts=hosts, ocsp_url=self.ocsp_url, **more)
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pki]:
-    folder = tmp_path_factory.mktemp("pki")
-    root = issue("Root of the tests", ca=True, days=3650)
-    middle = issue("Intermediate of the tests", root, ca=True, days=300)
-    (folder / "root.pem").write_bytes(root.pem)
-    (folder / "middle.pem").write_bytes(middle.pem)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/"
-    good, revoked = (issue("server", middle, hosts=("localhost", "127.0.0.1"), ocsp_url=url) for _ in range(2))
-    index = [_entry(good), _entry(revoked, "250301120000Z,keyCompromise")]
-    (folder / "index.txt").write_text("".join(index), encoding="utf-8")
-    with responder(folder, middle, port):
-        yield Pki(root, middle, good, revoked, folder, url)
-
-
-def _entry(identity: Identity, revoked: str = "") -> str:
-    """One line of an OpenSSL CA's index: state, expiry, revocation, serial number, file, subject."""
-    certificate = identity.certificate
-    expiry = certificate.not_valid_after_utc.strftime("%y%m%d%H%M%SZ")
-    return f"{'R' if revoked else 'V'}\t{expiry}\t{revoked}\t{certificate.serial_number:032X}\tunknown\t/CN=server\n"
-
-
-@contextlib.contextmanager
-def responder(folder: Path, signer: Identity, port: int) -> Iterator[str]:
-    """Run `openssl ocsp` for the folder's index and intermediate, its answers signed by `signer`; give its address."""
-    certificate, key = signer.write(folder, f"responder-{port}")
-    words = ["openssl", "ocsp", "-port", str(port), "-index", str(folder / "index.txt"), "-ndays", "1"]
-    words += ["-CA", str(folder / "middle.pem"), "-rsigner", certificate, "-rkey", key]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert process.stdout
-            # It says when it listens. To try whether it does would stop it: it waits for ever on who says nothing.
-            assert process.stdout.readline().startswith(b"ACCEPT"), "the responder did not start"
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            process.terminate()
 
 
 @contextlib.contextmanager
@@ -262,32 +203,13 @@ async def test_an_answer_of_whom_the_issuer_authorised_is_believed(pki: Pki) -> 
     assert (result.reason, result.metrics["ocsp_good"]) == (None, 1)
 
 
-def answer(pki: Pki, *, hours: float = 0, about: Identity | None = None, nonce: bytes | None = None) -> bytes:
-    """Build a response of `hours` ago that is right in everything else: openssl's responder cannot lie about time."""
-    began = datetime.now(UTC) + timedelta(hours=hours)
-    builder = ocsp.OCSPResponseBuilder().add_response(
-        cert=(about or pki.good).certificate,
-        issuer=pki.middle.certificate,
-        algorithm=hashes.SHA1(),  # noqa: S303  (an identifier, as every responder knows it)
-        cert_status=ocsp.OCSPCertStatus.GOOD,
-        this_update=began,
-        next_update=began + timedelta(hours=1),
-        revocation_time=None,
-        revocation_reason=None,
-    )
-    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, pki.middle.certificate)
-    if nonce:
-        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-    return builder.sign(pki.middle.key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda pki: answer(pki, hours=-48), "its answer is out of date since "),
-        (lambda pki: answer(pki, hours=48), "its answer is of the future: "),
-        (lambda pki: answer(pki, about=pki.revoked), "its answer is about another certificate"),
-        (lambda pki: answer(pki, nonce=b"of yesterday"), "its answer carries another nonce than the request"),
+        (lambda pki: signed_answer(pki, hours=-48), "its answer is out of date since "),
+        (lambda pki: signed_answer(pki, hours=48), "its answer is of the future: "),
+        (lambda pki: signed_answer(pki, about=pki.revoked), "its answer is about another certificate"),
+        (lambda pki: signed_answer(pki, nonce=b"of yesterday"), "its answer carries another nonce than the request"),
         (lambda _: b"hello", "its answer is not an OCSP response that can be read"),
         (lambda _: b"", "its answer is not an OCSP response that can be read"),
         (
@@ -306,23 +228,6 @@ async def test_an_answer_that_proves_nothing_is_said(
     assert result.reason is not None
     assert f"/: {words}" in result.reason
     assert "ocsp_good" not in result.metrics
-
-
-def encode_status(status: ocsp.OCSPResponseStatus) -> bytes:
-    built = ocsp.OCSPResponseBuilder.build_unsuccessful(status)
-    return built.public_bytes(Encoding.DER)
-
-
-def http(body: bytes, status: str = "200 OK") -> Any:
-    """Answer any request with these bytes."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
-
-    return handle
 
 
 async def test_a_responder_that_speaks_no_ocsp_or_hangs_is_named(pki: Pki, serve: Any) -> None:
@@ -363,10 +268,10 @@ async def test_a_responder_that_speaks_no_ocsp_or_hangs_is_named(pki: Pki, serve
 )
 async def test_what_goes_wrong_before_tls_is_said(starttls: Any, script: list[bytes], reason: str, serve: Any) -> None:
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in script:
-            writer.write(answer)
+        for line in script:
+            writer.write(line)
             await writer.drain()
-            if answer:
+            if line:
                 await reader.read(1000)
 
     async with serve(play) as port:
@@ -405,10 +310,11 @@ async def test_a_target_without_a_port_is_our_error() -> None:
     assert result.error == "target 'portal.example' is not host:port; write 10.0.0.1:443 or [fd00::1]:443"
 
 
-def test_an_agent_that_looks_at_certificates_never_holds_the_library_that_reads_them() -> None:
-    program = "import sys; from checks import registry; registry.load('tls_certificate'); print(*sys.modules)"
+@pytest.mark.parametrize("name", ["tls_certificate", "timestamp_authority", "ocsp_responder", "ca_list"])
+def test_an_agent_that_looks_at_certificates_never_holds_the_library_that_reads_them(name: str) -> None:
+    program = f"import sys; from checks import registry; registry.load({name!r}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "checks.tls_certificate" in loaded.stdout
+    assert f"checks.{name}" in loaded.stdout
     assert "cryptography" not in loaded.stdout
 
 
@@ -418,7 +324,7 @@ def test_an_agent_that_looks_at_certificates_never_holds_the_library_that_reads_
 @pytest.fixture(scope="module")
 def revoked_answer(pki: Pki) -> bytes:
     asked = request(pki.revoked.certificate, pki.middle.certificate)
-    (pki.folder / "asked").write_bytes(encode(asked))
+    (pki.folder / "asked").write_bytes(asked.public_bytes(Encoding.DER))
     words = ["openssl", "ocsp", "-index", str(pki.folder / "index.txt"), "-CA", str(pki.folder / "middle.pem")]
     words += ["-rsigner", str(pki.folder / "middle.pem"), "-rkey", str(pki.folder / "m.key"), "-ndays", "1"]
     (pki.folder / "m.key").write_bytes(pki.middle.key_pem)
@@ -436,8 +342,8 @@ def test_no_change_of_bytes_makes_a_revoked_certificate_good(
     forged = revoked_answer[:at] + changed + revoked_answer[at + len(changed) :]
     asked = request(pki.revoked.certificate, pki.middle.certificate)
     with contextlib.suppress(OcspError):
-        status = read(forged, asked, pki.middle.certificate, datetime.now(UTC))
-        assert status.complaint == "the certificate was revoked on 2025-03-01 (keyCompromise)"
+        answer = read(forged, asked, pki.middle.certificate, datetime.now(UTC))
+        assert answer.words == "the certificate was revoked on 2025-03-01 (keyCompromise)"
 
 
 @given(st.binary(max_size=400))
