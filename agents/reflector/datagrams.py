@@ -7,6 +7,7 @@ import struct
 
 from checks.timestamps import switch_on_receive
 
+_SO_RCVBUFFORCE = 33
 _RECEIVE_BUFFER_BYTES = 4 * 2**20
 _LINK_LOCAL = b"\xfe\x80"
 _V4 = socket.IPPROTO_IP
@@ -59,7 +60,7 @@ def open_socket(family: socket.AddressFamily, where: tuple[object, ...]) -> sock
             options = [(_V4, _IP_RECVTTL), (_V4, _IP_RECVTOS), (_V4, _IP_PKTINFO)]
         for level, option in options:
             sock.setsockopt(level, option, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        _enlarge(sock)
         switch_on_receive(sock)
         sock.bind(where)
     except OSError as exc:
@@ -67,6 +68,14 @@ def open_socket(family: socket.AddressFamily, where: tuple[object, ...]) -> sock
         more = " (ports below 1024 need CAP_NET_BIND_SERVICE)" if isinstance(exc, PermissionError) else ""
         raise ListenError(f"{(exc.strerror or 'not bound').lower()}: {_shown(where)}{more}") from None
     return sock
+
+
+def _enlarge(sock: socket.socket) -> None:
+    """Have room for what comes while this process is held up; beyond net.core.rmem_max only where we may."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
 
 
 def _shown(where: tuple[object, ...]) -> str:
