@@ -124,6 +124,7 @@ def shared(rates: list[int], seconds: int) -> None:
                     )
                 percent = 100 * on_the_wire(mine.rate) / left
                 missed = _missed(abs(percent - 100) <= GOAL_SHARED, f"rate {percent - 100:+.0f} %")
+                missed += _missed(mine.settled, "not settled")
                 missed += _missed(not my_loss, f"others lost {my_loss}")
                 missed += _missed(mine.peak <= theirs.peak / GOAL_PEAK, f"peak 1/{theirs.peak / mine.peak:.1f}")
                 rows.append([

@@ -32,22 +32,23 @@ FIRST_PULSE = 4
 _GROWTH_NEAR, _GROWTH_FAR = 1.25, 1.5  # a bucket is not refilled between pulses that follow each other at once
 _FAR_NS = 10 * _MS
 _TAIL_PACKETS = 3
-_SURE = ((8, _MS), (3, 4 * _MS))  # a tail of so many packets and so long is believed alone
+_SURE = ((8, _MS), (4, 3 * _MS))  # a tail of so many packets and so long is believed alone
 _PULSE_DELAY_NS = _MS * 2 // 5
 _REPEAT_NS = 20 * _MS
 _LATE_NS = 30 * _MS
 _POLICED_SECONDS = 0.1  # a burst is usually some such time at the rate
 
-_AIM_NS = 2 * _MS
+_AIM_NS, _LONGEST_AIM_NS = 2 * _MS, 4 * _MS  # a longer path trembles more
+_AIM_LOOPS = 0.1
 _AIM_PACKETS = 4
-_BUSY_SHARE = 4  # packets wait where the delay is at least this part of the aim
+_BUSY_SHARE = 3  # packets wait where the delay is at least this part of the aim
 _ORDER_EVERY_NS = 2 * _MS
 _WINDOW_NS = 8 * _MS
 _WINDOW_PACKETS = 6
 _GAIN = 0.4
 _LESS, _MORE = -0.4, 0.1
 _LEAST_LEFT = 0.3
-_FASTER = 1.25
+_FASTER, _OVER = 1.25, 1.1
 _LOSING = 0.03
 
 _SPAN_NS = 60 * _MS
@@ -228,7 +229,8 @@ class Search:
     def _start_train(self, rate: float, now: int) -> None:
         """Spend again what the bucket has taken in since the pulse ended, then go on at the rate of its tail."""
         self._rate = self._guess = min(rate, float(self._max_rate))
-        self._aim_ns = max(_AIM_NS, _AIM_PACKETS * self._arrivals.bits * SECOND / self._rate)
+        aim = min(_LONGEST_AIM_NS, _AIM_NS + _AIM_LOOPS * (self._loop_ns or 0))
+        self._aim_ns = max(aim, _AIM_PACKETS * self._arrivals.bits * SECOND / self._rate)
         self._train_from = len(self._arrivals)
         self._arrivals.begin()
         refilled = (
@@ -296,7 +298,9 @@ class Search:
         if self._settled(round(_SPAN_NS * _SHORT_SPAN)):
             self._give(Do.STOP, 0, 0)
         else:
+            guess = self._guess
             self._start_train(self._rate, now)
+            self._guess = guess
 
     def _follow(self, first: int, last: int) -> None:
         """Set the rate by what the window says is left to us, and by how far its delay is from the aim.
@@ -318,7 +322,9 @@ class Search:
             turn = _GAIN * (self._aim_ns - expected) / loop
             self._rate = max(left, arrival * _LEAST_LEFT) * (1 + max(_LESS, min(_MORE, turn)))
         elif self._seen_order >= self._settling_order:  # the last increase has been seen, and still nothing waits
-            self._rate = min(self._rate, arrival * _FASTER) * _FASTER
+            # A sender that is held up now and then sends less than it is told: that must not hold the rate down.
+            least = min(self._rate * _FASTER, self._guess * _OVER)
+            self._rate = max(least, min(self._rate, arrival * _FASTER) * _FASTER)
             self._settling_order = self._order.number + 1
 
     def _left_to_others(self, rate: float) -> float:
@@ -330,12 +336,12 @@ class Search:
         A delay that grows is a share taken from others. Where nobody else is (the rate is that of the pulse's tail)
         it may: then the rate does not depend on how fast we send.
         """
-        for length in (span_ns, _SHARED_SPAN_NS, 2 * _SHARED_SPAN_NS):
+        for length in (span_ns, _SHARED_SPAN_NS, 2 * _SHARED_SPAN_NS, 4 * _SHARED_SPAN_NS):
             span = self._arrivals.span(length, _SPAN_PACKETS * length // _SPAN_NS, PARTS)
             if span is None:
                 return False
             alone = span.rate >= _ALONE * self._guess
-            shared = length >= _SHARED_SPAN_NS and abs(span.growth) <= _STEADY
+            shared = not alone and length >= _SHARED_SPAN_NS and abs(span.growth) <= _STEADY
             if (alone and span.disagreement() <= _AGREE) or (shared and span.disagreement() <= _SHARED_AGREE):
                 self._span = span
                 return True

@@ -70,8 +70,8 @@ def _run(path: Path | None, config: ReflectorConfig) -> int:
     import logging
     import sqlite3
 
+    from agents.reflector.datagrams import ListenError
     from agents.reflector.service import Service
-    from agents.reflector.stamp import ListenError
 
     logging.basicConfig(level=logging.INFO, format="nhip reflector: %(message)s", stream=sys.stderr)
 

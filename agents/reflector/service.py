@@ -15,8 +15,9 @@ from agents.notify import notify
 from agents.outbound import Outbound
 from agents.reflector.capacity_server import CapacityServer
 from agents.reflector.config import load
+from agents.reflector.datagrams import ListenError
 from agents.reflector.report import Reporter
-from agents.reflector.stamp import Limits, ListenError, StampReflector
+from agents.reflector.stamp import Limits, StampReflector
 from checks.address import literal, split_host_port
 from checks.clock_quality import stamp_error_estimate
 from checks.strict import ConfigError

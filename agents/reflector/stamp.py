@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 import time
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from agents.reflector.datagrams import marked, open_socket, read_control
 from agents.reflector.sessions import Key, Sessions
 from checks import stamp_wire as wire
-from checks.timestamps import DEPARTURE, error_queue, received_at, switch_on_receive
+from checks.timestamps import DEPARTURE, error_queue, received_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _PACKETS_AT_ONCE = 128
 _LONGEST_PACKET = 2048
 _ANCILLARY_BYTES = 256
-_RECEIVE_BUFFER_BYTES = 4 * 2**20
 _SSID_PLAIN, _SSID_AUTHENTICATED = slice(14, 16), slice(26, 28)
 _SECOND = 1_000_000_000
 _MOST_SOURCES = 50_000
@@ -36,17 +35,6 @@ _MOST_LEAVING = 64
 _LOWEST_PORT = 1024  # no sender sends from below: an answer there would go to a name server, a clock, a reflector
 _LONGEST_LAG_NS, _LAG_SMOOTHING = 200_000, 8
 _DSCP_BITS = 0xFC
-_LINK_LOCAL = b"\xfe\x80"
-
-_V4 = socket.IPPROTO_IP
-_V6 = socket.IPPROTO_IPV6
-_IP_TOS, _IP_TTL, _IP_PKTINFO, _IP_RECVTTL, _IP_RECVTOS = 1, 2, 8, 12, 13
-_V6_RECVPKTINFO, _V6_PKTINFO, _V6_RECVHOPLIMIT, _V6_HOPLIMIT, _V6_RECVTCLASS, _V6_TCLASS = 49, 50, 51, 52, 66, 67
-_INT = struct.Struct("=i")
-
-
-class ListenError(OSError):
-    """An address that cannot be listened on: `str` says why, and which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +97,7 @@ class StampReflector:
         self._sockets: list[socket.socket] = []
         try:
             for family, where in addresses:
-                self._sockets.append(_open(family, where))
+                self._sockets.append(open_socket(family, where))
         except BaseException:
             self.close()
             raise
@@ -197,14 +185,13 @@ class StampReflector:
 
     def _send(self, channel: _Channel, request: wire.Request, number: int, stamp: int) -> None:
         sock, host, port = channel.sock, channel.source[0], channel.source[1]
-        ttl, heard, control = _heard(channel.ancillary)
+        ttl, heard, control = read_control(channel.ancillary)
         session = self.sessions[Key(host, port, request.ssid)]
         extensions, reply_class, wants_follow_up = request.extensions, heard & _DSCP_BITS, False
         if extensions:
             extensions, reply_class, wants_follow_up = _extend(request, heard, channel.key, session, number)
         if reply_class:
-            level, kind = (_V6, _V6_TCLASS) if sock.family == socket.AF_INET6 else (_V4, _IP_TOS)
-            control.append((level, kind, _INT.pack(reply_class)))
+            control.append(marked(sock.family, reply_class))
         if wants_follow_up:
             control.append(DEPARTURE)
         left_here = time.time_ns()
@@ -263,27 +250,6 @@ class StampReflector:
         return True
 
 
-def _heard(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int, list[tuple[int, int, bytes]]]:
-    """Return the packet's TTL, its traffic class, and what makes the reply leave from the address it came to.
-
-    By any interface, because routing decides; a link-local address means nothing without its own.
-    """
-    ttl = traffic_class = 0
-    control: list[tuple[int, int, bytes]] = []
-    for level, kind, data in ancillary:
-        if (level, kind) in ((_V4, _IP_TTL), (_V6, _V6_HOPLIMIT)):
-            ttl = _INT.unpack(data)[0]
-        elif (level, kind) == (_V4, _IP_TOS):
-            traffic_class = data[0]
-        elif (level, kind) == (_V6, _V6_TCLASS):
-            traffic_class = _INT.unpack(data)[0]
-        elif (level, kind) == (_V4, _IP_PKTINFO):
-            control.append((level, kind, b"\0\0\0\0" + data[4:]))
-        elif (level, kind) == (_V6, _V6_PKTINFO):
-            control.append((level, kind, data if data.startswith(_LINK_LOCAL) else data[:16] + b"\0\0\0\0"))
-    return ttl, traffic_class, control
-
-
 def _extend(
     request: wire.Request, heard: int, key: bytes | None, session: Session, number: int
 ) -> tuple[bytes, int, bool]:
@@ -310,29 +276,3 @@ def _extend(
     if key is not None:
         filled = wire.seal_extensions(filled, key, number, flags=0) + wire.reflect_extensions(after, {})
     return filled, reply_class, wire.FOLLOW_UP in values
-
-
-def _open(family: socket.AddressFamily, where: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)  # noqa: FBT003  (the socket module takes no keyword here)
-        if family == socket.AF_INET6:
-            sock.setsockopt(_V6, socket.IPV6_V6ONLY, 1)
-            options = [(_V6, _V6_RECVHOPLIMIT), (_V6, _V6_RECVTCLASS), (_V6, _V6_RECVPKTINFO)]
-        else:
-            options = [(_V4, _IP_RECVTTL), (_V4, _IP_RECVTOS), (_V4, _IP_PKTINFO)]
-        for level, option in options:
-            sock.setsockopt(level, option, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        switch_on_receive(sock)
-        sock.bind(where)
-    except OSError as exc:
-        sock.close()
-        more = " (ports below 1024 need CAP_NET_BIND_SERVICE)" if isinstance(exc, PermissionError) else ""
-        raise ListenError(f"{(exc.strerror or 'not bound').lower()}: {_shown(where)}{more}") from None
-    return sock
-
-
-def _shown(where: tuple[object, ...]) -> str:
-    host, port = where[0], where[1]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

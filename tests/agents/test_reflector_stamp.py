@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.reflector.stamp import Limits, ListenError, StampReflector
+from agents.reflector.datagrams import ListenError
+from agents.reflector.stamp import Limits, StampReflector
 from checks import stamp_wire as wire
 from checks.address import literal
 from checks.timestamps import DEPARTURE

@@ -183,9 +183,10 @@ def test_a_line_faster_than_the_sender_is_a_lower_bound_and_says_so() -> None:
     assert found.rate <= 3.1e8
 
 
-def test_a_sender_held_up_for_a_moment_costs_time_and_no_truth() -> None:
-    held_up = dict.fromkeys(range(60, 2000, 60), 15 * MS)
-    found = Run(MadeLine(5e7, 25_000), held_up=held_up).find()
+@pytest.mark.parametrize("delay_ns", [0, 10 * MS])
+def test_a_sender_held_up_half_of_the_time_costs_time_and_no_truth(delay_ns: int) -> None:
+    held_up = dict.fromkeys(range(60, 20_000, 60), 15 * MS)
+    found = Run(MadeLine(5e7, 25_000, delay_ns=delay_ns), held_up=held_up).find()
     assert found is not None
     assert found.rate == pytest.approx(5e7, rel=0.01)
 

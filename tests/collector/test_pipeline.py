@@ -440,6 +440,7 @@ def test_on_a_full_disk_the_writer_hears_503_and_with_room_everything_goes_on(
     (collector.folder / "data").symlink_to(small_disk / "data")
     site, viewer = collector.token("--site", "1"), collector.token("--role", "viewer")
     fail(collector, site, "before")
+    until_true(lambda: told(collector, viewer), 20, "the incident before the disk is full")
     kept = 2
     ballast = fill(small_disk)
     refused = None
