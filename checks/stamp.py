@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import time
@@ -24,6 +25,8 @@ from checks.stamp_socket import StampSocket
 from checks.timestamps import SOURCE_HELP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from checks.address import Address
     from checks.stamp_figures import Exchange
 
@@ -77,8 +80,8 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bool, msgspec.Meta(description="in an agent: go on sending; each result is of what was settled since the last")
     ] = False
     idle_seconds: Annotated[
-        float, msgspec.Meta(ge=1, le=7200, description="continuous: end when nobody has asked for so long")
-    ] = 150.0
+        float, msgspec.Meta(ge=1, le=7200, description="continuous: end when nobody asked, begin anew when all is lost")
+    ] = 90.0
     key_file: Annotated[str | None, msgspec.Meta(description="file of the key for authenticated mode, as hex")] = None
     ssid: Annotated[int, msgspec.Meta(ge=0, le=65_535, description="session identifier (RFC 8972); 0: random")] = 0
     dscp: Annotated[int, msgspec.Meta(ge=0, le=63, description="class of service of the packets and their answers")] = 0
@@ -131,15 +134,30 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         key = (asyncio.get_running_loop(), self, target)
         running = _running.get(key)
         if running is None or running.session.failure is not None:
-            running = _running[key] = _Running(await self.open(target))
-            running.session.go_on(lambda: _still_wanted(key))
+            running = _running[key] = _Running(await self.open(target), functools.partial(_still_wanted, key))
+            running.session.go_on(running.wanted)
+        elif time.monotonic() - running.heard_at > self.idle_seconds:
+            await self._anew(running, target)
         running.asked_at = time.monotonic()
         while not running.session.settled():
             if running.session.failure is not None:
                 raise running.session.failure
             await asyncio.sleep(min(self.interval_seconds, self.packet_timeout_seconds))
             running.session.listen()
-        return self._told(running.session)
+        metrics = self._told(running.session)
+        running.heard_at = time.monotonic()
+        return metrics
+
+    async def _anew(self, running: _Running, target: str) -> None:
+        """Begin anew where all has been lost for long: the way out, our address, or what the name means may be another.
+
+        While that cannot be found out, because the resolver is behind the same line, the old session goes on.
+        """
+        with contextlib.suppress(CheckError, Unreachable):
+            session = await self.open(target)
+            running.session.close()
+            running.session, running.heard_at = session, time.monotonic()
+            session.go_on(running.wanted)
 
     async def open(self, target: str) -> Session:
         """Return a session with the reflector at `target`; the caller sends, and closes it."""
@@ -197,11 +215,11 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class _Running:
-    """A session that goes on, and when somebody last asked about it."""
+    """A session that goes on, when somebody last asked about it, and when a packet last came back."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.asked_at = time.monotonic()
+    def __init__(self, session: Session, wanted: Callable[[], bool]) -> None:
+        self.session, self.wanted = session, wanted
+        self.asked_at = self.heard_at = time.monotonic()
 
 
 _Key = tuple[asyncio.AbstractEventLoop, Stamp, str]

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Namespace
-    from lab import Chain
+    from lab import Chain, Lab
 
     from checks.result import Result
 
@@ -481,6 +482,45 @@ async def test_a_reflector_that_restarts_in_the_middle_is_an_outage_and_then_wel
         assert session.count.missing == 0, "it cannot know what was sent before it began"
     assert back.reason is None
     assert all(0 <= result.metrics.get("loss_forward_ratio", 0) <= 1 for result in results)
+
+
+_ASK_FOR_EVER = """
+import asyncio
+from checks.run import run
+from checks.stamp import Stamp
+async def main():
+    check = Stamp(continuous=True, interval_seconds=0.1, packet_timeout_seconds=0.5, idle_seconds=1)
+    while True:
+        print((await run(check, "10.92.9.9", site="s", node="n")).metrics["loss_ratio"])
+        await asyncio.sleep(0.3)
+asyncio.run(main())
+"""
+
+
+def test_a_session_finds_its_way_again_when_another_line_takes_over(lab: Lab, tmp_path: Path) -> None:
+    """Its socket has the address of the line that is dead: on that, no answer would ever come back."""
+    host, far = lab.node(), lab.node("net.ipv4.conf.all.rp_filter=0")
+    lab.link(host, far, 0)
+    lab.link(host, far, 1, names=("second", "other"))
+    far.ip("address add 10.92.9.9/32 dev lo")
+    host.ip("route add 10.92.9.9/32 via 10.92.0.2")
+    reflector = RunningReflector(tmp_path, listen=["0.0.0.0:862"])
+    reflector.start(within=("ip", "netns", "exec", far.name))
+    agent = lab.started(host, sys.executable, "-uc", _ASK_FOR_EVER)
+    assert agent.stdout is not None
+
+    def seen(loss_ratio: float) -> bool:
+        return any(agent.stdout.readline().strip() == str(loss_ratio) for _ in range(100))
+
+    try:
+        assert seen(0.0)
+        far.nft("input", "iifname left drop")
+        far.nft("output", "oifname left drop")
+        assert seen(1.0)
+        host.ip("route replace 10.92.9.9/32 via 10.92.1.2")
+        assert seen(0.0)
+    finally:
+        assert reflector.stop() == 0
 
 
 async def test_late_answers_leave_nothing_behind_in_a_session_that_goes_on() -> None:
