@@ -72,60 +72,62 @@ def main() -> None:
 
 def data_centre(wire: Line, folder: Path, stack: contextlib.ExitStack) -> None:
     """Start everything that the commune talks to."""
+    certify(folder)
+    dns = f"--listen-address={FAR} --bind-interfaces --no-resolv --no-hosts --host-record=portal.example,{FAR}"
+    dnsmasq = f"--keep-in-foreground --conf-file=/dev/null --user=root --pid-file={folder}/dns.pid {dns}"
+    for command in (
+        ["nginx", "-p", str(folder), "-c", str(nginx(folder)), "-e", str(folder / "nginx.log")],
+        ["dnsmasq", *dnsmasq.split()],
+        ["chronyd", "-d", "-x", "-u", "root", "-f", str(chrony(folder))],
+        [sys.executable, "-m", "nhip", "reflector", "run", "--listen", f"{FAR}:862"],
+        [sys.executable, "-m", "nhip", "collector", "serve", "--config", str(collector(folder))],
+    ):
+        start(wire, "far", command, folder / f"{Path(command[0]).name}.log", stack)
+    time.sleep(4)
+
+
+def certify(folder: Path) -> None:
+    """Write a certificate for the data centre, its key, and the authority's certificate."""
     ca = trustme.CA()
     ca.cert_pem.write_to_path(folder / "ca.pem")
     pair = ca.issue_cert(FAR)
     pair.private_key_pem.write_to_path(folder / "key.pem")
     for blob in pair.cert_chain_pems:
         blob.write_to_path(folder / "chain.pem", append=True)
-    nginx = folder / "nginx.conf"
-    nginx.write_text(
+
+
+def nginx(folder: Path) -> Path:
+    """Write the configuration of the one-stop system's stand-in."""
+    file = folder / "nginx.conf"
+    file.write_text(
         f"daemon off; pid {folder}/nginx.pid; user root; events {{}} "
         f"http {{ access_log off; server {{ listen {FAR}:{WEB} ssl; "
         f"ssl_certificate {folder}/chain.pem; ssl_certificate_key {folder}/key.pem; charset utf-8; "
         "location / { default_type text/html; return 200 'Cổng dịch vụ công'; } } }",
         encoding="utf-8",
     )
-    chrony = folder / "chrony.conf"
-    chrony.write_text("local stratum 3\nallow all\ncmdport 0\n", encoding="ascii")
-    collector = folder / "collector.yml"
-    data = folder / "collector"
+    return file
+
+
+def chrony(folder: Path) -> Path:
+    """Write the configuration of a time server that trusts itself."""
+    file = folder / "chrony.conf"
+    file.write_text("local stratum 3\nallow all\ncmdport 0\n", encoding="ascii")
+    return file
+
+
+def collector(folder: Path) -> Path:
+    """Write the collector's configuration, and make the commune's token."""
+    file, data = folder / "collector.yml", folder / "collector"
     data.mkdir()
     tls = {"certificate": str(folder / "chain.pem"), "key": str(folder / "key.pem")}
     settings = {"listen": f"{FAR}:{COLLECTOR}", "data": str(data), "tls": tls}
-    collector.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    token = subprocess.run(
-        [sys.executable, "-m", "nhip", "token", "new", "--data", str(data), "--site", "31120"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    command = [sys.executable, "-m", "nhip", "token", "new", "--data", str(data), "--site", "31120"]
+    token = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     (folder / "token").write_text(token, encoding="ascii")
     (folder / "token").chmod(0o600)
-    dns = [
-        f"--listen-address={FAR}",
-        "--bind-interfaces",
-        "--no-resolv",
-        "--no-hosts",
-        f"--host-record=portal.example,{FAR}",
-    ]
-    for command in (
-        ["nginx", "-p", str(folder), "-c", str(nginx), "-e", str(folder / "nginx.log")],
-        [
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--user=root",
-            f"--pid-file={folder}/dns.pid",
-            *dns,
-        ],
-        ["chronyd", "-d", "-x", "-u", "root", "-f", str(chrony)],
-        [sys.executable, "-m", "nhip", "reflector", "run", "--listen", f"{FAR}:862"],
-        [sys.executable, "-m", "nhip", "collector", "serve", "--config", str(collector)],
-    ):
-        start(wire, "far", command, folder / f"{Path(command[0]).name}.log", stack)
-    time.sleep(4)
+    return file
 
 
 def commune(wire: Line, folder: Path, stack: contextlib.ExitStack) -> subprocess.Popen[str]:
