@@ -33,7 +33,7 @@ _SECOND = 1_000_000_000
 _MOST_SOURCES = 50_000
 _MOST_LEAVING = 64
 _LOWEST_PORT = 1024  # no sender sends from below: an answer there would go to a name server, a clock, a reflector
-_LONGEST_LAG_NS, _LAG_SMOOTHING = 200_000, 8
+_LONGEST_LAG_NS, _LAG_FALLS, _LAG_RISES = 200_000, 2, 32
 _DSCP_BITS = 0xFC
 
 
@@ -225,8 +225,7 @@ class StampReflector:
                 continue
             session, number, left_here = self._leaving.pop(data)
             session.departed = (number & 0xFFFFFFFF, wire.ntp_stamp(looped.sent_at))
-            lag = min(max(0, looped.sent_at - left_here), _LONGEST_LAG_NS)
-            self._lag_ns += (lag - self._lag_ns) // _LAG_SMOOTHING
+            self._lag_ns = next_guess(self._lag_ns, looped.sent_at - left_here)
 
     def _admit(self, who: str | int, here: int) -> bool:
         """Take a token from the bucket of an address, or of a sender that proved who it is; count it if there is none.
@@ -248,6 +247,16 @@ class StampReflector:
             return False
         bucket.tokens -= 1
         return True
+
+
+def next_guess(before: int, lag: int) -> int:
+    """Return how long the next reply will take from our clock to the card, nanoseconds, after one that took `lag`.
+
+    It falls fast and rises slowly, so that it is rather too small: a reply that seems to leave later than it does would
+    make a round trip of nothing.
+    """
+    lag = min(max(0, lag), _LONGEST_LAG_NS)
+    return before + (lag - before) // (_LAG_FALLS if lag < before else _LAG_RISES)
 
 
 def _extend(

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.reflector.datagrams import ListenError
-from agents.reflector.stamp import Limits, StampReflector
+from agents.reflector.stamp import Limits, StampReflector, next_guess
 from checks import stamp_wire as wire
 from checks.address import literal
 from checks.timestamps import DEPARTURE
@@ -148,6 +148,18 @@ async def test_a_stamp_that_comes_late_or_to_nobody_is_taken_and_does_not_wake_i
             break
         await asyncio.sleep(0.005)
     assert not poll.poll(0)
+
+
+def test_the_guess_of_when_a_reply_leaves_is_rather_too_early_than_too_late() -> None:
+    guess, late = 0, 0
+    for turn in range(2000):
+        lag = 20_000 + (turn * 7919) % 15_000  # 20 to 35 us, in no order
+        late += guess > lag
+        guess = next_guess(guess, lag)
+    assert 18_000 < guess < 28_000
+    assert late < 500, "a mean would be too late every second time"
+    assert next_guess(20_000, 10**9) < 30_000, "one reply that waited in a queue says little"
+    assert next_guess(20_000, -5) == 10_000
 
 
 async def test_an_unknown_extension_goes_back_marked_and_untouched(plain: Pair) -> None:
