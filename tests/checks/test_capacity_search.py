@@ -134,7 +134,8 @@ class Run:
     delay_ms=st.floats(min_value=0, max_value=40),
 )
 def test_a_shaped_line_is_measured_within_one_percent(rate: float, burst_ms: float, delay_ms: float) -> None:
-    line = MadeLine(rate, max(2 * PACKET, int(rate / 8 * burst_ms / 1000)), delay_ns=int(delay_ms * MS))
+    burst = max(2 * PACKET, int(rate / 8 * burst_ms / 1000))
+    line = MadeLine(rate, burst, max(100_000, int(rate / 8 * 0.1)), delay_ns=int(delay_ms * MS))
     run = Run(line)
     found = run.find()
     assert found is not None

@@ -195,7 +195,7 @@ def test_an_error_estimate_is_never_0_and_never_claims_less_than_given(
     assert bool(estimate & 0x8000) == synchronised
     claimed = wire.clock_error(estimate | 0x8000)
     assert claimed is not None
-    assert seconds <= claimed <= max(seconds * 1.02, 2 / 2**32)
+    assert seconds <= claimed <= seconds * 1.02 + 2 / 2**32, "two units on the wire at most above it"
     assert (wire.clock_error(estimate) is None) == (not synchronised)
 
 
