@@ -78,7 +78,7 @@ def main() -> None:
 async def serve(host: str) -> None:
     """Be the capacity server, at the far end of a line."""
     from agents.reflector.capacity_server import CapacityLimits, CapacityServer  # noqa: PLC0415  (this role alone)
-    from checks.address import literal  # noqa: PLC0415
+    from checks.address import literal  # noqa: PLC0415  (the same)
 
     server = CapacityServer([literal(host, PORT)[0]], limits=CapacityLimits(tests_per_hour=1000))
     await server.start()

@@ -109,7 +109,7 @@ class Conversation:
     def bytes_used(self) -> tuple[int, int]:
         """Return what this connection has sent and received, in bytes of the IP layer."""
         info = tcp_info(self.socket)
-        return (0, 0) if info is None else info.ip_bytes(20 if self.ip_version == 4 else 40)  # noqa: PLR2004
+        return (0, 0) if info is None else info.ip_bytes(20 if self.ip_version == 4 else 40)  # noqa: PLR2004  (IP's)
 
 
 class UdpTest:
@@ -125,7 +125,7 @@ class UdpTest:
 
     async def __aenter__(self) -> Self:
         """Open the socket, and show the server from where it will come."""
-        family = socket.AF_INET6 if self._conversation.ip_version == 6 else socket.AF_INET  # noqa: PLR2004
+        family = socket.AF_INET6 if self._conversation.ip_version == 6 else socket.AF_INET  # noqa: PLR2004  (IP's)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             prepare(self._socket)

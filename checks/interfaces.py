@@ -70,6 +70,6 @@ def boot_id() -> bytes:
 
 def _lines(path: Path) -> list[list[str]]:
     try:
-        return [line.split() for line in path.read_text().splitlines() if len(line.split()) > 7]  # noqa: PLR2004
+        return [line.split() for line in path.read_text().splitlines() if len(line.split()) > 7]  # noqa: PLR2004  (columns)
     except OSError:
         return []

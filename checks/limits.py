@@ -122,7 +122,7 @@ def _time(seconds: float) -> str:
             return f"{seconds / size:.4g} {unit}"
     if abs(seconds) >= 1:
         return f"{seconds:.4g} s"
-    return f"{seconds * 1e3:.4g} ms" if abs(seconds) >= 1e-3 or seconds == 0 else f"{seconds * 1e6:.3g} µs"  # noqa: PLR2004
+    return f"{seconds * 1e3:.4g} ms" if abs(seconds) >= 1e-3 or seconds == 0 else f"{seconds * 1e6:.3g} µs"  # noqa: PLR2004  (1 ms)
 
 
 def _rate(bits_per_second: float) -> str:

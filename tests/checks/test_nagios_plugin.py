@@ -129,6 +129,7 @@ async def test_cancelling_kills_the_plugin(plugin: Callable[[str], str]) -> None
         if alive(mark):
             break
         await asyncio.sleep(0.05)
+    assert alive(mark), "there is something to kill"
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
