@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG = Path("/etc/nhip-gateway/uplinks.json")
 STATE = Path("/run/nhip-uplinks/state.json")
+_ROUTES = Path("/proc/net/route")
 _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _SOL_RAW, _ICMP_FILTER = 255, 1  # which types the kernel keeps from us
 _STALE_ROUNDS = 10
@@ -211,23 +212,27 @@ def is_routed(table: str, uplink: Uplink, metric: int) -> bool:
 def _route(config: Config, state: State) -> str:
     """Put the default route where the state says, unless it is there; return what went wrong, or nothing."""
     uplink = next(uplink for uplink in config.uplinks if uplink.interface == state.active)
-    if is_routed(Path("/proc/net/route").read_text(encoding="ascii"), uplink, config.metric):
+    if is_routed(_ROUTES.read_text(encoding="ascii"), uplink, config.metric):
         return ""
     way = f"via {uplink.via} dev {uplink.interface} src {uplink.address} metric {config.metric}"
-    done = subprocess.run(["ip", "-4", *f"route replace default proto static {way}".split()], check=False, capture_output=True, text=True, timeout=5)  # noqa: S603, S607  (`ip` of this system; words from our own file)
+    words = ["ip", "-4", "route", "replace", "default", "proto", "static", *way.split()]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=5)
     return done.stderr.strip()
 
 
-def _remembered(config: Config, path: Path) -> State:
-    """Go on from the state of the service before, so that its restart moves nothing; else begin with the first."""
-    lines = tuple(Line(uplink.interface) for uplink in config.uplinks)
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        data = json.loads(path.read_text(encoding="utf-8"))
-        up = {interface: bool(line["up"]) for interface, line in data["uplinks"].items()}
-        if list(up) == [line.interface for line in lines] and data["active"] in up:
-            lines = tuple(Line(line.interface, up=up[line.interface]) for line in lines)
-            return State(lines, data["active"], int(data["switches"]))
-    return State(lines, lines[0].interface)
+def resumed(config: Config, table: str) -> State:
+    """Go on from the route that is there, so that a restart moves nothing: what would come before it is down."""
+    names = [uplink.interface for uplink in config.uplinks]
+    routed = [is_routed(table, uplink, config.metric) for uplink in config.uplinks]
+    place = routed.index(True) if True in routed else 0
+    return State(tuple(Line(name, up=number >= place) for number, name in enumerate(names)), names[place])
+
+
+def recalled(text: str) -> tuple[State, float]:
+    """Read what `_remember` wrote: the state, and when its last round was (seconds since 1970)."""
+    data = json.loads(text)
+    lines = tuple(Line(interface, up=line["up"]) for interface, line in data["uplinks"].items())
+    return State(lines, data["active"], data["switches"]), data["measured_at"]
 
 
 def _remember(state: State, at: float, path: Path) -> None:
@@ -247,17 +252,17 @@ def _notify(words: str) -> None:
 
 def run(config: Config, path: Path) -> None:
     """Probe and choose, on a steady beat, until the process is ended; the route stays as it is then."""
-    prober, state, failure = Prober(config), _remembered(config, path), ""
-    print(f"the default route is on {state.active}; probing {', '.join(config.probes)}", flush=True)  # noqa: T201  (the journal)
+    prober, state, failure = Prober(config), resumed(config, _ROUTES.read_text(encoding="ascii")), ""
+    print(f"the default route is on {state.active}; probing {', '.join(config.probes)}", flush=True)
     beat = time.monotonic()
     while True:
         after = step(state, prober.round(), config.rule)
         for words in changes(state, after):
-            print(words, flush=True)  # noqa: T201  (the journal)
+            print(words, flush=True)
         state, before = after, failure
         failure = _route(config, state)
         if failure and failure != before:
-            print(f"the default route cannot be set on {state.active}: {failure}", flush=True)  # noqa: T201  (the journal)
+            print(f"the default route cannot be set on {state.active}: {failure}", flush=True)
         _remember(state, time.time(), path)
         _notify(f"READY=1\nWATCHDOG=1\nSTATUS={_words(state)}")
         beat = max(beat + config.interval_seconds, now := time.monotonic())
@@ -271,19 +276,17 @@ def _words(state: State) -> str:
 
 def status(config: Config, path: Path, now: float) -> tuple[int, str]:
     """Return exit code and line of a Nagios plug-in: OK on the first uplink, WARNING on another, CRITICAL on none."""
-    state = _remembered(config, path)
     try:
-        age = now - float(json.loads(path.read_text(encoding="utf-8"))["measured_at"])
+        state, measured_at = recalled(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError):
         return _UNKNOWN, f"UPLINKS UNKNOWN: {path} cannot be read; is nhip-uplinks.service running?"
-    if age > _STALE_ROUNDS * (config.interval_seconds + config.timeout_seconds):
-        return _CRITICAL, f"UPLINKS CRITICAL: nhip-uplinks.service has said nothing for {age:.0f} s"
-    up = [line.interface for line in state.lines if line.up]
-    code = _CRITICAL if not up else _OK if len(up) == len(state.lines) and up[0] == state.active else _WARNING
+    if now - measured_at > _STALE_ROUNDS * (config.interval_seconds + config.timeout_seconds):
+        return _CRITICAL, f"UPLINKS CRITICAL: nhip-uplinks.service has said nothing for {now - measured_at:.0f} s"
+    names, up = [line.interface for line in state.lines], [line.up for line in state.lines]
+    code = _OK if all(up) else _WARNING if any(up) else _CRITICAL
     figures = " ".join(f"{line.interface}={line.up:d}" for line in state.lines)
-    name = ("OK", "WARNING", "CRITICAL")[code]
-    place = [line.interface for line in state.lines].index(state.active)
-    return code, f"UPLINKS {name}: {_words(state)} | active={place} switches={state.switches}c {figures}"
+    measured = f"active={names.index(state.active)} switches={state.switches}c {figures}"
+    return code, f"UPLINKS {('OK', 'WARNING', 'CRITICAL')[code]}: {_words(state)} | {measured}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -297,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "run":
         run(config, options.state)
     code, line = status(config, options.state, time.time())
-    print(line)  # noqa: T201  (a command)
+    print(line)
     return code
 
 
