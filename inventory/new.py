@@ -21,8 +21,8 @@ _PLACES = {
     "sites_by_kind.yml": "sites_by_kind.yml",
 }
 _CARRIER = """\
-# The carrier: what every site's line passes before the data centre. An upstream is a group with an `upstream_name`; what
-# it hangs on is the group that it is nested in. Each point of presence has a file of its own beside this one.
+# The carrier: what every site's line passes before the data centre. An upstream is a group with an `upstream_name`;
+# what it hangs on is the group that it is nested in. Each point of presence has a file of its own beside this one.
 all:
   children:
     carrier_tslcd:

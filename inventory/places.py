@@ -60,7 +60,7 @@ class _Vaulted(str):
 
 
 Loader.add_constructor("!vault", lambda _loader, _node: _Vaulted())
-Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+Loader.add_constructor("!unsafe", lambda _loader, node: node.value)
 
 
 def compose(path: Path, name: str, problems: Problems) -> yaml.Node | None:
@@ -110,7 +110,7 @@ def given(node: yaml.Node, name: str) -> Given:
     except yaml.YAMLError:  # a date of no calendar, a tag of somebody else's: as it is written
         value = node.value if isinstance(node, yaml.ScalarNode) else None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]  # PyYAML's own
+        loader.dispose()
     return Given(value, Place(name, node.start_mark.line + 1), isinstance(value, _Vaulted), node)
 
 
