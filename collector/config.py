@@ -34,6 +34,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     upstream: str = ""  # what its line shares with others on the way here; its group, where nothing is said
     second_upstream: str = ""  # of a second line: the site is cut off only once both are
     addresses: list[str] = []  # of its gateway, as the data centre reaches it: one a line
+    limits: list[Limit] = []  # its own, in place of those that hold for all
+    baseline: dict[str, dict[str, float]] = {}  # what acceptance measured here: check, metric, value
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stale_seconds: Seconds = 300
     incidents: IncidentRules = IncidentRules()
     own: Own = Own()
+    inventory: Path | None = None  # where sites, upstreams, services and limits stand; in place of those here
     sites: list[Site] = []
     upstreams: list[Upstream] = []
     services: list[Service] = []
@@ -199,8 +202,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def load(path: Path) -> Config:
-    """Read `collector.yml`; `ConfigError` lists every problem in it, with its place."""
+    """Read `collector.yml`, and its inventory; `ConfigError` lists every problem, with its place."""
     config = load_yaml(path, Config)
+    if config.inventory is not None:
+        from collector.from_inventory import with_inventory  # noqa: PLC0415  (it makes what this module defines)
+
+        try:
+            config = with_inventory(config, config.inventory)
+        except ConfigError as exc:
+            raise ConfigError(exc.problems, exc.source or str(path)) from None
     problems = [*_address(config), *_repeated(config), *_taken(config), *topology.problems(config), *_files(config)]
     if problems:
         raise ConfigError(problems, str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 OWN = frozenset(
     {
-        "acceptance_profile",
         "data_centre_address",
         "data_centre_control",
         "data_centre_lan",
@@ -69,42 +69,43 @@ def problems_of(folder: Path, roles: Path | None = None) -> tuple[Inventory, Pro
     tree = read_tree(folder)
     problems: Problems = list(tree.problems)
     inventory = survey(tree, problems)
-    problems += [*_needed(tree), *_addresses(inventory), *_networks(tree, inventory), *_official(inventory)]
+    problems += [*_needed(tree), *_networks(tree, inventory), *_official(inventory)]
     problems += [*_secrets(tree), *_checks(tree, inventory)]
     if roles is not None:
         problems += _variables(tree, declared(roles))
     return inventory, sorted(set(problems), key=_order)
 
 
-def declared(roles: Path) -> frozenset[str]:
-    """Return every variable that a role declares in its argument_specs."""
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What roles say they read: every variable of their argument_specs, and roles that say nothing yet."""
+
+    names: frozenset[str]
+    silent: tuple[str, ...]
+
+    def reads(self, name: str) -> bool:
+        """Tell whether a role reads this variable, or may."""
+        return name in self.names or name.startswith(tuple(f"{role}_" for role in self.silent))
+
+
+def declared(roles: Path) -> Declared:
+    """Return what the roles in a folder declare."""
     found: set[str] = set()
-    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
-        specs = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        for entry in specs.get("argument_specs", {}).values():
-            found |= set(entry.get("options", {}))
-    return frozenset(found)
+    silent = []
+    for role in sorted(path for path in roles.iterdir() if path.is_dir()):
+        specs = role / "meta/argument_specs.yml"
+        if not specs.exists():
+            silent.append(role.name)
+            continue
+        entries = yaml.safe_load(specs.read_text(encoding="utf-8")) or {}
+        for entry in entries.get("argument_specs", {}).values():
+            found |= set(entry.get("options") or {})
+    return Declared(frozenset(found), tuple(silent))
 
 
 def _needed(tree: Tree) -> Iterator[tuple[str, str]]:
     variables = tree.groups["all"].variables
     return (("group_vars/all/province.yml", f"{name} is missing") for name in NEEDED if name not in variables)
-
-
-def _addresses(inventory: Inventory) -> Iterator[tuple[str, str]]:
-    """Name every address that two machines have."""
-    first: dict[str, tuple[str, str]] = {}
-    owned = [(node.address, node.node, str(node.place)) for node in inventory.nodes]
-    owned += [
-        (address, gateways[0].node, str(gateways[0].place))
-        for site in inventory.sites
-        if (gateways := [node for node in site.nodes if node.kind == GATEWAY])
-        for address in site.addresses
-    ]
-    for address, owner, place in owned:
-        other, at = first.setdefault(address, (owner, place))
-        if address and other != owner:
-            yield place, f"{owner} has the address {address}, which {other} has already ({at})"
 
 
 def _networks(tree: Tree, inventory: Inventory) -> Iterator[tuple[str, str]]:
@@ -184,13 +185,13 @@ def _checks(tree: Tree, inventory: Inventory) -> Iterator[tuple[str, str]]:
             yield place, f"{limit.check} has no metric {limit.metric!r}{_nearest(limit.metric, metrics)}"
 
 
-def _variables(tree: Tree, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _variables(tree: Tree, roles: Declared) -> Iterator[tuple[str, str]]:
     """Name variables that nothing reads: Ansible takes a misspelt one without a word."""
-    every = known | OWN
+    every = roles.names | OWN
     seen: set[str] = set()
     for key, given in _given(tree):
         place = str(given.place)
-        if key in every or key.startswith(("ansible_", "vault_")) or place in seen:
+        if key in OWN or roles.reads(key) or key.startswith(("ansible_", "vault_")) or place in seen:
             continue
         seen.add(place)
         yield place, f"nothing reads {key!r}{_nearest(key, every)}"

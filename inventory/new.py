@@ -17,7 +17,10 @@ _PLACES = {
     "province.yml": "group_vars/all/province.yml",
     "services.yml": "group_vars/all/services.yml",
     "limits.yml": "group_vars/all/limits.yml",
+    "roles.yml": "group_vars/all/roles.yml",
     "data_centre.yml": "data_centre.yml",
+    "gitignore": ".gitignore",
+    "known_hosts": "known_hosts",
     "sites_by_kind.yml": "sites_by_kind.yml",
 }
 _CARRIER = """\

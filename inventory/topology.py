@@ -15,12 +15,15 @@ import msgspec
 
 from checks.limits import Limit
 from checks.strict import ConfigError, build
+from inventory.baseline import read_baseline
 from inventory.places import Place
 from inventory.tree import read_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from inventory.baseline import Baseline
     from inventory.places import Given, Problems
     from inventory.tree import Group, Tree
 
@@ -102,6 +105,7 @@ class Inventory:
     sites: tuple[Site, ...]
     services: tuple[Service, ...]
     limits: tuple[Limit, ...]
+    baseline: Mapping[str, Baseline] = field(default_factory=dict)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -130,6 +134,8 @@ def survey(tree: Tree, problems: Problems) -> Inventory:
     names = {upstream.upstream for upstream in upstreams}
     sites = [_site(tree, group, names, problems) for group in tree.groups.values() if "site" in group.variables]
     _refuse_repeated_sites(sites, problems)
+    _refuse_repeated_addresses(sites, problems)
+    baseline = read_baseline(tree.folder, problems)
     owned = {node.node for site in sites for node in site.nodes}
     problems += [
         (str(host.place), f"{name} is in no site: put it below the `hosts` of a group that has a `site`")
@@ -143,6 +149,7 @@ def survey(tree: Tree, problems: Problems) -> Inventory:
         sites=tuple(sites),
         services=tuple(_built(list[Service], every.get("services"), every, problems)),
         limits=tuple(_built(list[Limit], every.get("limits"), every, problems)),
+        baseline=baseline,
     )
 
 
@@ -284,6 +291,22 @@ def _refuse_repeated_sites(sites: list[Site], problems: Problems) -> None:
         other = first.setdefault(site.site, site)
         if other is not site and site.site:
             problems.append((str(site.place), f"site {site.site!r} is given twice; first at {other.place}"))
+
+
+def _refuse_repeated_addresses(sites: list[Site], problems: Problems) -> None:
+    first: dict[str, tuple[str, str]] = {}
+    nodes = [node for site in sites for node in site.nodes]
+    owned = [(node.address, node.node, str(node.place)) for node in nodes]
+    owned += [
+        (address, gateways[0].node, str(gateways[0].place))
+        for site in sites
+        if (gateways := [node for node in site.nodes if node.kind == GATEWAY])
+        for address in site.addresses
+    ]
+    for address, owner, place in owned:
+        other, at = first.setdefault(address, (owner, place))
+        if address and other != owner:
+            problems.append((place, f"{owner} has the address {address}, which {other} has already ({at})"))
 
 
 def _by_place(problem: tuple[str, str]) -> tuple[str, int, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import yaml
 
 _VARS = ("group_vars", "host_vars")
+_OURS = ("acceptance.yml", "baseline.yml", "known_hosts")
 _YAML = (".yml", ".yaml")
 _NOT_INVENTORY = (".cfg", ".csv", ".example", ".html", ".md", ".pub", ".retry", ".txt")
 _PARTS = ("children", "hosts", "vars")
@@ -50,6 +51,7 @@ class Host:
 class Tree:
     """Everything that the folder says, and what in it cannot be meant."""
 
+    folder: Path
     groups: dict[str, Group] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
     problems: Problems = field(default_factory=list)
@@ -77,7 +79,7 @@ class Tree:
 
 def read_tree(folder: Path) -> Tree:
     """Read an inventory's folder."""
-    tree = Tree(groups={"all": Group("all", Place("."))})
+    tree = Tree(folder, groups={"all": Group("all", Place("."))})
     for path, name in _inventory_files(folder, folder, tree.problems):
         _read_groups(tree, compose(path, name, tree.problems), name)
     for kind, owners in (("group_vars", tree.groups), ("host_vars", tree.hosts)):
@@ -95,7 +97,7 @@ def read_tree(folder: Path) -> Tree:
 def _inventory_files(root: Path, folder: Path, problems: Problems) -> Iterator[tuple[Path, str]]:
     for path in sorted(folder.iterdir()):
         name = str(path.relative_to(root))
-        if path.name.startswith(".") or path.name in (*_VARS, "known_hosts") or path.name.endswith(_NOT_INVENTORY):
+        if path.name.startswith(".") or path.name in (*_VARS, *_OURS) or path.name.endswith(_NOT_INVENTORY):
             continue
         if path.is_dir():
             yield from _inventory_files(root, path, problems)

@@ -61,9 +61,17 @@ def by_code() -> dict[str, Unit]:
 
 
 def search(text: str) -> tuple[Unit, ...]:
-    """Return the units whose code, name or "name, province" contains `text`, whatever its accents and case."""
-    wanted = fold(text)
-    return tuple(unit for unit in load_units() if wanted in fold(f"{unit.code} {unit.name}, {unit.province_name}"))
+    """Return the units whose code or name has a word that begins with `text`, whatever its accents and case.
+
+    With a comma, the province is looked at too: "hoa an, cao" finds Hòa An of Cao Bằng.
+    """
+    wanted, comma, province = (fold(part) for part in text.partition(","))
+    return tuple(
+        unit
+        for unit in load_units()
+        if f" {wanted}" in f" {unit.code} {fold(unit.name)}"
+        and (not comma or f" {province}" in f" {fold(unit.province_name)}")
+    )
 
 
 def nfc(text: str) -> str:
