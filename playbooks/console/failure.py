@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 _LONGEST = 400
+_WORDY = ("msg", "stderr", "module_stderr", "module_stdout", "stdout", "exception")
 _HIDDEN = "its output is hidden because it may hold secrets"
 
 
@@ -105,7 +106,7 @@ def explain(result: Mapping[str, Any], *, address: str = "", unreachable: bool =
 
 
 def _all_text(result: Mapping[str, Any]) -> str:
-    parts = [str(result.get(key, "")) for key in ("msg", "stderr", "module_stderr", "module_stdout", "stdout", "exception")]
+    parts = [str(result.get(key, "")) for key in _WORDY]
     for item in result.get("results") or ():
         if isinstance(item, Mapping) and (item.get("failed") or item.get("unreachable")):
             parts.append(_all_text(item))

@@ -56,7 +56,7 @@ def boot() -> str:
 
 
 def started(pid: int) -> str:
-    """Return when a process began, in ticks since boot: with its number it names one process; "" where there is none."""
+    """Return when a process began, in ticks since boot, or "" where there is none: with its number it names one."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):

@@ -54,7 +54,6 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         self._part = ("", 0.0)  # the role under way, and since when
         self._part_hosts: dict[str, int] = {}  # hosts it ran on, and what it changed there
         self._stopped: list[str] = []  # troubles of the run, not of a site
-        self._hosts = None
 
     @property
     def _verbose(self) -> bool:
@@ -73,10 +72,10 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         self._close_part()
         if self._verbose:
             super().v2_playbook_on_play_start(play)
-        self._hosts = play.get_variable_manager()._inventory
+        hosts = play.get_variable_manager()._inventory.get_hosts(play.hosts)
         scope = str(play.get_vars().get("scope", ""))
         wave = scope.replace("_", " ") if scope.startswith("wave_") else ""
-        members = dict(map(_site, self._hosts.get_hosts(play.hosts)))
+        members = dict(map(_site, hosts))
         members.pop("", None)
         if self._progress.begin(wave, members):
             self._screen.say(f"{wave}: {len(members)} {plural('site', len(members))}", C.COLOR_HIGHLIGHT)
@@ -161,7 +160,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
             self._trouble(result, explain(result.result, address=address, unreachable=True))
 
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:
-        """Waiting is no news."""
+        """Say nothing: waiting is no news."""
         if self._verbose:
             super().v2_runner_retry(result)
 
@@ -258,9 +257,7 @@ def _role(task: Task) -> str:
 
 def _words(task: Task) -> str:
     """Return what a task does, with its role."""
-    name = task.get_name()
-    role = _role(task)
-    return name if not role or name.startswith(f"{role} : ") is False else name.replace(" : ", ": ", 1)
+    return str(task.get_name()).replace(" : ", ": ", 1)
 
 
 def _rescued(task: Task) -> bool:
