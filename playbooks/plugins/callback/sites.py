@@ -136,6 +136,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         if result.task.action in _SAYING:
             self._screen.say(str(result.result.get("msg", "")), C.COLOR_HIGHLIGHT)
         site = self._finished(result)
+        if result.result.get("changed") and (site is None or result.task.run_once):
+            self._progress.shared.append(_words(result.task))
         if site is None:
             return
         if result.result.get("changed") and not result.task.run_once:
