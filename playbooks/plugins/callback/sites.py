@@ -265,7 +265,12 @@ def _site(host: Host) -> tuple[str, str]:
 
 
 def _role(task: Task) -> str:
-    return str(task._role.get_name()) if task._role is not None else ""
+    """Return the role that the playbook names: a role's part that another one includes belongs to that one."""
+    found, part = None, task
+    while part is not None:
+        found = getattr(part, "_role", None) or found
+        part = part._parent
+    return str(found.get_name()) if found is not None else ""
 
 
 def _words(task: Task) -> str:
