@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from collector.detect.levels import LevelChanged, Levels
+from collector.detect.shifts import Shift, Shifts
 from collector.detect.silence import Silence, SilenceChanged
 from collector.incidents import Incidents, Places, Transition
 
@@ -28,15 +29,16 @@ HEARTBEAT = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one step found: signals whose level changed, nodes that fell silent or spoke, incidents that moved."""
+    """What one step found: signals whose level changed or shifted, nodes that fell silent or spoke, incidents."""
 
     levels: list[LevelChanged]
     silences: list[SilenceChanged]
     transitions: list[Transition]
+    shifts: list[Shift] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Tell whether anything happened."""
-        return bool(self.levels or self.silences or self.transitions)
+        return bool(self.levels or self.silences or self.transitions or self.shifts)
 
 
 class Engine:
@@ -48,6 +50,7 @@ class Engine:
         self._late = int(config.late_seconds * 1e9)
         self._stale = int(config.stale_seconds * 1e9)
         self.levels = Levels(config.all_limits())
+        self.shifts = Shifts()
         self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
         self.places = Places(config.services)
         self.incidents = Incidents(self.places)
@@ -68,13 +71,14 @@ class Engine:
         """
         self._learn()
         levels: list[LevelChanged] = []
+        shifts: list[Shift] = []
         transitions: list[Transition] = []
         sent_at = arrived_at if sent_at is None else sent_at
         silences = self._heard(columns, arrived_at, sent_at)
         horizon = sent_at - self._late
         timely = columns.measured_at > horizon
-        for series_id, said_at, field, text in columns.texts:
-            if said_at > horizon and field in ("reason", "error", "notes"):
+        for series_id, said_at, name, text in columns.texts:
+            if said_at > horizon and name in ("reason", "error", "notes"):
                 self.reasons[series_id] = (said_at, text)
         signals, at, values = columns.signals, columns.measured_at, columns.values
         if not timely.all():
@@ -82,7 +86,8 @@ class Engine:
         if len(signals):
             known_at = np.broadcast_to(np.int64(arrived_at), at.shape)
             levels = self.levels.step(signals, at, values, known_at, sent_at)
-        return self._judged(levels, silences, transitions)
+            shifts = self.shifts.step(signals, at, values, known_at, sent_at)
+        return self._judged(levels, silences, transitions, shifts)
 
     def tick(self, now: int) -> Judged:
         """Let time pass until `now`: silences whose deadline has come, and verdicts that have gone stale."""
@@ -112,7 +117,11 @@ class Engine:
                 self.silence.known((incident.place.site, incident.place.name), incident.began_at)
 
     def _judged(
-        self, levels: list[LevelChanged], silences: list[SilenceChanged], transitions: list[Transition]
+        self,
+        levels: list[LevelChanged],
+        silences: list[SilenceChanged],
+        transitions: list[Transition],
+        shifts: Sequence[Shift] = (),
     ) -> Judged:
         for silence in silences:
             transitions += self.incidents.silence_changed(silence)
@@ -122,7 +131,7 @@ class Engine:
             transitions += self.incidents.level_changed(
                 change, signal, limit, self._reason(signal.series_id, change.at)
             )
-        return Judged(levels, silences, transitions)
+        return Judged(levels, silences, transitions, list(shifts))
 
     def _reason(self, series_id: int, at: int) -> str | None:
         """Return what the check said of this very measurement."""
@@ -154,6 +163,7 @@ class Engine:
         if len(catalogue.signals) > known:
             new = catalogue.signals[known:]
             self.levels.extend(new)
+            self.shifts.extend(new)
             self._series_of = np.concatenate([self._series_of, [s.series_id for s in new]])
         if len(catalogue.series) > len(self._node_of):
             more = [self._node_number((s.site, s.node)) for s in catalogue.series[len(self._node_of) :]]
@@ -176,7 +186,7 @@ class Engine:
             "incidents": self.incidents.save(),
             "expired_at": self._expired_at,
         }
-        return {**self.levels.save(), "node_measured_at": self._measured_at}, plain
+        return {**self.levels.save(), **self.shifts.save(), "node_measured_at": self._measured_at}, plain
 
     def load(self, columns: dict[str, Any], plain: dict[str, Any]) -> None:
         """Take back what `save` returned; the catalogue must be restored already."""
@@ -184,6 +194,7 @@ class Engine:
         measured = columns["node_measured_at"]
         self._measured_at[: len(measured)] = measured
         self.levels.load(columns)
+        self.shifts.load(columns)
         self.silence.load(plain["silence"])
         self.incidents.load(plain["incidents"])
         self._expired_at = plain["expired_at"]

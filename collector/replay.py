@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from checks.limits import say
 from checks.line_protocol import LineError, decode, logical_lines
 from collector.catalogue import Catalogue
 from collector.columns import Decoder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from collector.config import Config
     from collector.detect.levels import LevelChanged
+    from collector.detect.shifts import Shift
     from collector.engine import Judged
     from collector.incidents import Transition
 
@@ -95,6 +97,8 @@ def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:
             "from": was,
             "to": now,
         }
+    for shift in judged.shifts:
+        yield _shift(shift, catalogue)
     for transition in judged.transitions:
         if transition.tell is not None:
             yield _incident(transition)
@@ -116,6 +120,22 @@ def _signal(change: LevelChanged, catalogue: Catalogue) -> Found:
         "value": change.value,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _shift(shift: Shift, catalogue: Catalogue) -> Found:
+    signal = catalogue.signals[shift.signal]
+    return {
+        "type": "shift",
+        "at": shift.known_at,
+        "site": signal.series.site,
+        "node": signal.series.node,
+        "check": signal.series.check,
+        "target": signal.series.target,
+        "metric": signal.metric,
+        "began_at": shift.began_at,
+        "before": shift.before,
+        "after": shift.after,
+    }
 
 
 def _incident(transition: Transition) -> Found:
@@ -143,4 +163,7 @@ def in_words(found: Found) -> str:
             + (f" [{shown}]" if shown else "")
         )
     what = " ".join(part for part in (found["check"], found["target"], found["metric"]) if part)
+    if found["type"] == "shift":
+        before, after = (say(found["metric"], found[side]) for side in ("before", "after"))
+        return f"{at}  shift   {before} → {after}  site {found['site']} {what}, since {local(found['began_at'])}"
     return f"{at}  signal  {found['from']} → {found['to']}  site {found['site']} {what}"
