@@ -132,7 +132,7 @@ def test_values_shuffled_within_a_batch_and_given_twice_find_the_same(order: lis
 
 
 def test_many_signals_at_once_are_as_each_alone() -> None:
-    values = np.array([trace()[start : start + 150] for start in range(0, 100, 10)])
+    values = np.array([trace()[start : start + 150] for start in range(0, 50, 5)])
     together = watching(10)
     found = []
     for number in range(150):
