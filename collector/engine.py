@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collector.detect.early import EarlyWarning
 from collector.detect.levels import LevelChanged, Levels
-from collector.detect.shifts import Shift, Shifts
 from collector.detect.silence import Silence, SilenceChanged
 from collector.incidents import Incidents, Places, Transition
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collector.catalogue import Catalogue
     from collector.columns import Columns
     from collector.config import Config
+    from collector.detect.shifts import Shift
     from collector.detect.silence import Node
+    from collector.detect.warned import Warned
     from collector.incidents import Incident
 
 HEARTBEAT = "agent"
@@ -35,10 +37,11 @@ class Judged:
     silences: list[SilenceChanged]
     transitions: list[Transition]
     shifts: list[Shift] = field(default_factory=list)
+    warned: list[Warned] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Tell whether anything happened."""
-        return bool(self.levels or self.silences or self.transitions or self.shifts)
+        return bool(self.levels or self.silences or self.transitions or self.shifts or self.warned)
 
 
 class Engine:
@@ -50,7 +53,7 @@ class Engine:
         self._late = int(config.late_seconds * 1e9)
         self._stale = int(config.stale_seconds * 1e9)
         self.levels = Levels(config.all_limits())
-        self.shifts = Shifts()
+        self.early = EarlyWarning()
         self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
         self.places = Places(config.services)
         self.incidents = Incidents(self.places)
@@ -72,6 +75,7 @@ class Engine:
         self._learn()
         levels: list[LevelChanged] = []
         shifts: list[Shift] = []
+        warned: list[Warned] = []
         transitions: list[Transition] = []
         sent_at = arrived_at if sent_at is None else sent_at
         silences = self._heard(columns, arrived_at, sent_at)
@@ -86,8 +90,8 @@ class Engine:
         if len(signals):
             known_at = np.broadcast_to(np.int64(arrived_at), at.shape)
             levels = self.levels.step(signals, at, values, known_at, sent_at)
-            shifts = self.shifts.step(signals, at, values, known_at, sent_at)
-        return self._judged(levels, silences, transitions, shifts)
+            shifts, warned = self.early.step(signals, at, values, known_at, sent_at, self.levels.level)
+        return self._judged(levels, silences, transitions, shifts, warned)
 
     def tick(self, now: int) -> Judged:
         """Let time pass until `now`: silences whose deadline has come, and verdicts that have gone stale."""
@@ -98,7 +102,7 @@ class Engine:
         if due > self._expired_at:
             self._expired_at = due
             levels = self._expire(due)
-        return self._judged(levels, self.silence.tick(now), [])
+        return self._judged(levels, self.silence.tick(now), [], warned=self.early.flapping.tick(now))
 
     def resume(self, now: int) -> None:
         """Begin again after the collector itself was away."""
@@ -122,6 +126,7 @@ class Engine:
         silences: list[SilenceChanged],
         transitions: list[Transition],
         shifts: Sequence[Shift] = (),
+        warned: Sequence[Warned] = (),
     ) -> Judged:
         for silence in silences:
             transitions += self.incidents.silence_changed(silence)
@@ -131,7 +136,8 @@ class Engine:
             transitions += self.incidents.level_changed(
                 change, signal, limit, self._reason(signal.series_id, change.at)
             )
-        return Judged(levels, silences, transitions, list(shifts))
+        warned = [*warned, *self.early.flapping.step(levels)]
+        return Judged(levels, silences, transitions, list(shifts), warned)
 
     def _reason(self, series_id: int, at: int) -> str | None:
         """Return what the check said of this very measurement."""
@@ -163,7 +169,7 @@ class Engine:
         if len(catalogue.signals) > known:
             new = catalogue.signals[known:]
             self.levels.extend(new)
-            self.shifts.extend(new)
+            self.early.extend(new)
             self._series_of = np.concatenate([self._series_of, [s.series_id for s in new]])
         if len(catalogue.series) > len(self._node_of):
             more = [self._node_number((s.site, s.node)) for s in catalogue.series[len(self._node_of) :]]
@@ -181,12 +187,14 @@ class Engine:
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the state for a checkpoint: columns by name, and the rest as plain data."""
+        early, watched = self.early.save()
         plain = {
             "silence": self.silence.save(),
             "incidents": self.incidents.save(),
             "expired_at": self._expired_at,
+            **watched,
         }
-        return {**self.levels.save(), **self.shifts.save(), "node_measured_at": self._measured_at}, plain
+        return {**self.levels.save(), **early, "node_measured_at": self._measured_at}, plain
 
     def load(self, columns: dict[str, Any], plain: dict[str, Any]) -> None:
         """Take back what `save` returned; the catalogue must be restored already."""
@@ -194,7 +202,7 @@ class Engine:
         measured = columns["node_measured_at"]
         self._measured_at[: len(measured)] = measured
         self.levels.load(columns)
-        self.shifts.load(columns)
+        self.early.load(columns, plain)
         self.silence.load(plain["silence"])
         self.incidents.load(plain["incidents"])
         self._expired_at = plain["expired_at"]

@@ -13,6 +13,7 @@ from checks.line_protocol import LineError, decode, logical_lines
 from collector.catalogue import Catalogue
 from collector.columns import Decoder
 from collector.detect.levels import LEVELS
+from collector.detect.warned import words
 from collector.engine import Engine
 from collector.words import cause, local, seen
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collector.config import Config
     from collector.detect.levels import LevelChanged
     from collector.detect.shifts import Shift
+    from collector.detect.warned import Warned
     from collector.engine import Judged
     from collector.incidents import Transition
 
@@ -99,6 +101,8 @@ def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:
         }
     for shift in judged.shifts:
         yield _shift(shift, catalogue)
+    for warned in judged.warned:
+        yield _warned(warned, catalogue)
     for transition in judged.transitions:
         if transition.tell is not None:
             yield _incident(transition)
@@ -120,6 +124,28 @@ def _signal(change: LevelChanged, catalogue: Catalogue) -> Found:
         "value": change.value,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _warned(warned: Warned, catalogue: Catalogue) -> Found:
+    signal = catalogue.signals[warned.signal]
+    was, now = ("green", "yellow") if warned.now else ("yellow", "green")
+    told = {
+        "type": "signal",
+        "at": warned.known_at,
+        "site": signal.series.site,
+        "node": signal.series.node,
+        "check": signal.series.check,
+        "target": signal.series.target,
+        "metric": signal.metric,
+        "from": was,
+        "to": now,
+        "why": warned.kind,
+        "began_at": warned.began_at,
+        "value": warned.value,
+        "usual": warned.usual,
+        "words": words(warned, signal.metric) if warned.now else None,
+    }
+    return {name: value for name, value in told.items() if value is not None and value == value}  # noqa: PLR0124  (no NaN)
 
 
 def _shift(shift: Shift, catalogue: Catalogue) -> Found:
@@ -166,4 +192,6 @@ def in_words(found: Found) -> str:
     if found["type"] == "shift":
         before, after = (say(found["metric"], found[side]) for side in ("before", "after"))
         return f"{at}  shift   {before} → {after}  site {found['site']} {what}, since {local(found['began_at'])}"
+    if "words" in found:
+        what = f"{found['check']} {found['target']}: {found['words']['en']}"
     return f"{at}  signal  {found['from']} → {found['to']}  site {found['site']} {what}"

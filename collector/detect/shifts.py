@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from collector.detect.rows import Rows, median
-from collector.detect.watched import Leading
+from collector.detect.watched import LEVELLED, Leading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,8 @@ REGIME = 20
 """Values that say what a regime is like."""
 LONGEST, SHORTEST = 6, 2
 """Values of a new regime that are looked at, at most and at least."""
+RAREST_SECONDS = 900.0
+"""Of what is measured more rarely, some values in a row are half a day: its baseline knows better, see `early.py`."""
 _FEWEST = 3  # values that make a regime
 _EVIDENCE = 12.0  # likelihood ratio that is a shift, at one value in four minutes
 _PER_VALUE = 0.5  # and for each value of the new regime
@@ -88,7 +90,7 @@ class Shifts:
             ],
             usual=-1.0,
         )
-        self._leading = Leading()
+        self._leading = Leading(LEVELLED)
 
     def extend(self, signals: Sequence[Signal]) -> None:
         """Learn of signals, in the order of their numbers."""
@@ -200,8 +202,9 @@ class Shifts:
             better = possible & (evidence > best)
             best[better], size[better] = evidence[better], new
             levels[0][better], levels[1][better] = centre[better], after[better]
-        often = np.clip(_USUAL_SECONDS / np.maximum(state["seconds"][rows], 1e-3), 1, _USUAL_SECONDS)
-        found = best > _EVIDENCE + np.log(often)
+        seconds = state["seconds"][rows]
+        often = np.clip(_USUAL_SECONDS / np.maximum(seconds, 1e-3), 1, _USUAL_SECONDS)
+        found = (best > _EVIDENCE + np.log(often)) & (seconds <= RAREST_SECONDS)
         return self._shifted(rows[found], size[found], levels[:, found], at[found], known_at[found])
 
     def _evidence(self, rows: Ints, recent: Floats, lag: Ints, new: int) -> tuple[Floats, Floats, Floats]:
