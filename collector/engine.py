@@ -52,10 +52,10 @@ class Engine:
         self._catalogue = catalogue
         self._late = int(config.late_seconds * 1e9)
         self._stale = int(config.stale_seconds * 1e9)
-        self.levels = Levels(config.all_limits())
+        self.places = Places(config.services)
+        self.levels = Levels(config.all_limits(), self.places.service)
         self.early = EarlyWarning()
         self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
-        self.places = Places(config.services)
         self.incidents = Incidents(self.places)
         self.reasons: dict[int, tuple[int, str]] = {}
         self._series_of: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by signal
