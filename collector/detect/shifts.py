@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
 
-REGIME = 20
+REGIME = 30
 """Values that say what a regime is like."""
-LONGEST, SHORTEST = 6, 2
-"""Values of a new regime that are looked at, at most and at least."""
+LONGEST, SHORTEST = 6, 3
+"""Values of a new regime that are looked at, at most and at least; see `Watched.values`."""
 RAREST_SECONDS = 900.0
 """Of what is measured more rarely, some values in a row are half a day: its baseline knows better, see `early.py`."""
-_FEWEST = 3  # values that make a regime
-_EVIDENCE = 12.0  # likelihood ratio that is a shift, at one value in four minutes
-_PER_VALUE = 0.5  # and for each value of the new regime
-_SMALLEST = 5.0  # shift, in floors
-_RELATIVE_FLOOR = 5e-4
-_REGIME_WEIGHT, _NEW_WEIGHT = 2.0, 0.5  # of the usual spread, in values
-_ADAPT = 0.005  # how quickly the usual spread follows
+_EVIDENCE = 12.5  # likelihood ratio that is a shift, at one value in four minutes
+_YOUTH = 4.0  # more, where the regime before was short: so much at no value, none at `_GROWN`
+_GROWN = 15
+_SMALLEST = 4.0  # shift, in floors
+_RELATIVE_FLOOR = 1e-3
+_REGIME_WEIGHT, _NEW_WEIGHT = 2.0, 1.5  # of the usual spread, in values
+_ADAPT = 0.02  # how quickly the usual spread follows
 _USUAL_SECONDS = 240.0
 _NORMAL = 1.4826  # a median deviation of normal noise to its standard deviation
 _MEAN_NORMAL = 1.25  # a mean deviation likewise
@@ -53,8 +53,9 @@ _STEP_NORMAL = 0.7  # a difference of two values likewise
 _MEDIAN_OF_NORMAL = 0.6745
 _RING = REGIME + LONGEST
 _TIMES = 8
-_ODD, _CALM = 2.5, 0.25  # spreads: worth a look; so close to the value before that the noise may have ended
-_YOUNG = 12  # values up to which a regime is always looked at
+_ODD, _CALM = 2.5, 0.4  # spreads: worth a look; so close to the value before that the noise may have ended
+_ODDS, _CALMS = 2, 4  # of the last six and five
+_YOUNG = 20  # values up to which a regime is always looked at
 _REFRESH = 8  # values after which centre and spread are found again
 
 
@@ -77,6 +78,7 @@ class Shifts:
         self.rows = Rows(
             [
                 ("floor", "f8"),
+                ("values", "i8"),  # that make a regime
                 ("ring", "f8", (_RING,)),
                 ("times", "i8", (_TIMES,)),
                 ("count", "i8"),  # values ever
@@ -99,6 +101,7 @@ class Shifts:
             if watched is not None:
                 row = self.rows.add(signal.id)
                 self.rows.state["floor"][row] = watched.floor
+                self.rows.state["values"][row] = watched.values
             if instead is not None:
                 self.rows.drop(instead)
 
@@ -151,8 +154,8 @@ class Shifts:
         due = (length >= _YOUNG) & ((length == _YOUNG) | ((count + 1) % _REFRESH == 0))
         if due.any():
             self._refresh(rows[due])
-        quieter = (np.bitwise_count(calms) >= 4) & (spread > 3 * floor)  # noqa: PLR2004  (of the last five)
-        look: Bools = (length < _YOUNG) | (odd & (np.bitwise_count(odds) >= SHORTEST)) | quieter
+        quieter = (np.bitwise_count(calms) >= _CALMS) & (spread > 3 * floor)
+        look: Bools = (length < _YOUNG) | (np.bitwise_count(odds) >= _ODDS) | quieter
         return look
 
     def _floor(self, rows: Ints, values: Floats) -> Floats:
@@ -193,11 +196,11 @@ class Shifts:
         best = np.full(len(rows), -np.inf)
         size = np.zeros(len(rows), dtype=np.int64)
         levels = np.zeros((2, len(rows)))
-        settled = length >= LONGEST + LONGEST
+        settled, fewest = length >= LONGEST + LONGEST, state["values"][rows]
         for new in range(SHORTEST, LONGEST + 1):
-            possible = length - new >= _FEWEST
+            possible = (length - new >= fewest) & (new >= fewest)
             if not possible.any():
-                break
+                continue
             evidence, centre, after = self._evidence(rows, recent, np.where(settled, LONGEST, new), new)
             better = possible & (evidence > best)
             best[better], size[better] = evidence[better], new
@@ -205,7 +208,8 @@ class Shifts:
         seconds = state["seconds"][rows]
         often = np.clip(_USUAL_SECONDS / np.maximum(seconds, 1e-3), 1, _USUAL_SECONDS)
         found = (best > _EVIDENCE + np.log(often)) & (seconds <= RAREST_SECONDS)
-        return self._shifted(rows[found], size[found], levels[:, found], at[found], known_at[found])
+        size = _trimmed(recent[found], size[found], levels[:, found])
+        return self._shifted(rows[found], size, levels[:, found], at[found], known_at[found])
 
     def _evidence(self, rows: Ints, recent: Floats, lag: Ints, new: int) -> tuple[Floats, Floats, Floats]:
         """Return the evidence that the last `new` values are another regime, and the two centres.
@@ -223,7 +227,8 @@ class Shifts:
         around = np.maximum((new * deviation + _NEW_WEIGHT * usual) / (new + _NEW_WEIGHT), floor)
         far = np.log1p(((values - centre[:, None]) / spread[:, None]) ** 2)
         near = np.log1p(((values - after[:, None]) / around[:, None]) ** 2)
-        evidence = (far - near).sum(axis=1) + new * (np.log(spread / around) - _PER_VALUE)
+        evidence = (far - near).sum(axis=1) + new * np.log(spread / around)
+        evidence -= _YOUTH * np.maximum(0, 1 - counts / _GROWN)
         return np.where(np.abs(after - centre) > _SMALLEST * floor, evidence, -np.inf), centre, after
 
     def _shifted(self, rows: Ints, size: Ints, levels: Floats, at: Ints, known_at: Ints) -> list[Shift]:
@@ -243,3 +248,13 @@ class Shifts:
     def load(self, saved: dict[str, Any]) -> None:
         """Take back what `save` returned; the signals must be known already."""
         self.rows.load(saved.get("shifts"))
+
+
+def _trimmed(recent: Floats, size: Ints, levels: Floats) -> Ints:
+    """Return the sizes of new regimes without the values at their beginning that are nearer to the old centre."""
+    values = recent[:, -LONGEST:]
+    before, after = levels[0][:, None], levels[1][:, None]
+    new = np.abs(values - after) <= np.abs(values - before)
+    new &= np.arange(LONGEST) >= LONGEST - size[:, None]
+    trimmed: Ints = LONGEST - np.argmax(new, axis=1)
+    return np.where(new.any(axis=1), np.minimum(trimmed, size), size)

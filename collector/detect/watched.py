@@ -25,6 +25,8 @@ class Watched:
     floor: float
     matters: float
     above: bool = True
+    values: int = 5
+    """How many values of a new level there must be before it is believed."""
 
 
 _ROUND_TRIP = ("rtt_median_seconds", "rtt_mean_seconds", "rtt_min_seconds", "rtt_seconds")
@@ -32,9 +34,9 @@ _ANSWER = ("total_seconds", "response_seconds", "connect_seconds")
 _JITTER = ("jitter_forward_seconds", "ipdv_mean_seconds")
 
 LEVELLED = (
-    *(Watched("round trip", metric, 2e-4, 2e-3) for metric in _ROUND_TRIP),
+    *(Watched("round trip", metric, 1e-4, 2e-3) for metric in _ROUND_TRIP),
     *(Watched("answer", metric, 1e-3, 4e-3) for metric in _ANSWER),
-    Watched("loss", "loss_ratio", 0.1, 0.02),
+    Watched("loss", "loss_ratio", 0.1, 0.02, values=3),
 )
 """What `shifts.py` watches."""
 

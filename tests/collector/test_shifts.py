@@ -40,10 +40,10 @@ def line(level: float, count: int, seed: int = 1) -> list[float]:
     return (level + np.random.default_rng(seed).normal(0, 1e-4, count)).tolist()
 
 
-def test_a_level_that_moves_is_found_within_three_values_and_dated_from_its_first() -> None:
+def test_a_level_that_moves_is_found_at_its_fifth_value_and_dated_from_its_first() -> None:
     (shift,) = feed(watching(), line(0.020, 60) + line(0.026, 30, seed=2))
     assert shift.began_at == 61 * EVERY
-    assert shift.known_at - shift.began_at <= 2 * EVERY
+    assert shift.known_at - shift.began_at <= 4 * EVERY
     assert (shift.before, shift.after) == (pytest.approx(0.020, abs=2e-4), pytest.approx(0.026, abs=2e-4))
 
 
@@ -66,7 +66,7 @@ def test_noise_that_ends_is_a_shift_too() -> None:
 
 
 def test_what_is_too_small_to_matter_is_none() -> None:
-    assert feed(watching(), line(0.020, 60) + line(0.0205, 60)) == []
+    assert feed(watching(), line(0.020, 60) + line(0.0203, 60)) == []
 
 
 def test_a_path_that_loses_everything_shifts_its_loss() -> None:
