@@ -97,12 +97,16 @@ class Engine:
         """Let time pass until `now`: silences whose deadline has come, and verdicts that have gone stale."""
         self._learn()
         levels: list[LevelChanged] = []
+        warned = self.early.flapping.tick(now)
         # At fixed instants, so that judging the journal again after a crash finds the same, however often it looks.
         due = now - now % max(self._stale // 10, 1)
         if due > self._expired_at:
             self._expired_at = due
             levels = self._expire(due)
-        return self._judged(levels, self.silence.tick(now), [], warned=self.early.flapping.tick(now))
+            warned += self.early.expire(
+                self._measured_at[self._node_of[self._series_of]], self._stale, self.levels.level, due
+            )
+        return self._judged(levels, self.silence.tick(now), [], warned=warned)
 
     def resume(self, now: int) -> None:
         """Begin again after the collector itself was away."""

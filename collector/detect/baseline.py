@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collector.detect.rows import Rows
-from collector.detect.warned import Warned
+from collector.detect.warned import Warned, over
 from collector.detect.watched import USUAL, Leading
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Baselines:
             [
                 ("floor", "f8"),
                 ("worse", "i1"),  # 1: more is worse; -1: less is
+                ("too_good", "?"),
                 ("hours", "f2", (HOURS,)),
                 ("hour", "i8"),  # the last one remembered
                 ("filled", "i8"),
@@ -92,6 +93,7 @@ class Baselines:
                 row = self.rows.add(signal.id)
                 state = self.rows.state[row : row + 1]
                 state["floor"], state["worse"] = watched.matters, 1 if watched.above else -1
+                state["too_good"] = watched.too_good
                 state["hours"] = np.nan
             if instead is not None:
                 self.rows.drop(instead)
@@ -165,7 +167,7 @@ class Baselines:
         state["since"][rows[fresh]] = began[fresh]
         state["off"][rows], state["back"][rows] = bits, back
         before = state["warned"][rows]
-        far = (off > _FAR) | (off < -_FAR_BELOW)
+        far = (off > _FAR) | ((off < -_FAR_BELOW) & state["too_good"][rows])
         enters = known & ~before & (far | (bits == (1 << _LASTING) - 1))
         leaves = before & ((back == (1 << _OVER) - 1) & ~far | ~known)
         changed = enters | leaves
@@ -219,6 +221,15 @@ class Baselines:
         state["sparse"][rows] = sparse
         state["centre"][rows] = np.where(sparse, _quantile(values, np.maximum(count, 1), 0.5), centre + way)
         state["spread"][rows] = np.where(sparse & (count < 3), 0, spread)  # noqa: PLR2004  (to know what is usual)
+
+    def expire(self, newest: Ints, stale: int, now: int) -> list[Warned]:
+        """End the warnings of what is measured no more. `newest` is by signal: when its node last measured anything."""
+        rows = np.flatnonzero(self.rows.state["warned"][: self.rows.known])
+        state = self.rows.state
+        often = (3e9 * state["seconds"][rows]).astype(np.int64)
+        gone = rows[state["at"][rows] < newest[state["signal"][rows]] - np.maximum(stale, often)]
+        state["warned"][gone], state["off"][gone] = False, 0
+        return [over(signal, "unusual", now) for signal in state["signal"][gone].tolist()]
 
     def seconds(self, signal: int) -> float:
         """Return how long it usually is from one value of a watched signal to the next."""

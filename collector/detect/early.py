@@ -9,6 +9,7 @@ import numpy as np
 from collector.detect.baseline import Baselines
 from collector.detect.flapping import Flapping
 from collector.detect.shifts import RAREST_SECONDS, Shift, Shifts
+from collector.detect.symptoms import Symptoms
 from collector.detect.trends import Trends
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class EarlyWarning:
         self.baselines = Baselines()
         self.trends = Trends()
         self.flapping = Flapping()
+        self.symptoms = Symptoms()
         self._watched = np.zeros(0, dtype=np.bool_)  # by signal: by any of the first three
 
     def extend(self, signals: Sequence[Signal]) -> None:
@@ -39,6 +41,7 @@ class EarlyWarning:
         detectors = (self.shifts, self.baselines, self.trends)
         for detector in detectors:
             detector.extend(signals)
+        self.symptoms.extend(signals)
         numbers = np.arange(len(self._watched), len(self._watched) + len(signals))
         new = np.logical_or.reduce([detector.rows.rows_of(numbers) >= 0 for detector in detectors])
         self._watched = np.concatenate([self._watched, new])
@@ -54,13 +57,19 @@ class EarlyWarning:
         shifts = self.shifts.step(signals, at, values, known_at, sent_at)
         warned = self.baselines.step(signals, at, values, known_at, sent_at, level)
         rare = [w for w in warned if w.now and self.baselines.seconds(w.signal) > RAREST_SECONDS]
+        warned = self.symptoms.step(warned, level, int(known_at[0]))
         shifts += [Shift(w.signal, w.began_at, w.usual, w.value, w.at, w.known_at) for w in rare]
         return shifts, [*warned, *self.trends.step(signals, at, values, known_at, sent_at)]
+
+    def expire(self, newest: Ints, stale: int, level: Any, now: int) -> list[Warned]:
+        """End the warnings of what is measured no more. `newest` is by signal: when its node last measured anything."""
+        gone = self.baselines.expire(newest, stale, now)
+        return [*self.symptoms.step(gone, level, now), *self.trends.expire(newest, now)]
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the state for a checkpoint: columns by name, and plain data."""
         columns = {**self.shifts.save(), **self.baselines.save(), **self.trends.save()}
-        return columns, {"flapping": self.flapping.save()}
+        return columns, {"flapping": self.flapping.save(), "symptoms": self.symptoms.save()}
 
     def load(self, columns: dict[str, Any], plain: dict[str, Any]) -> None:
         """Take back what `save` returned; an older checkpoint knows nothing of this."""
@@ -68,3 +77,4 @@ class EarlyWarning:
             detector.load(columns)
         if "flapping" in plain:
             self.flapping.load(plain["flapping"])
+            self.symptoms.load(plain["symptoms"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from collector.detect.levels import RED, LevelChanged
-from collector.detect.warned import Warned
+from collector.detect.warned import Warned, over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,13 +49,13 @@ class Flapping:
         self._due = now - now % (SPAN // 30) + SPAN // 30
         found = []
         for signal, changes in list(self._changes.items()):
-            over = changes[-1] + SPAN
-            if over > now:
+            steady_at = changes[-1] + SPAN
+            if steady_at > now:
                 continue
             del self._changes[signal]
             if signal in self._flapping:
                 self._flapping.discard(signal)
-                found.append(Warned(signal, "flapping", False, float("nan"), 0.0, over, over, over))  # noqa: FBT003  (it ends)
+                found.append(over(signal, "flapping", steady_at))
         return found
 
     def save(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from checks.limits import base_metric
 from collector.detect.rows import Rows
-from collector.detect.warned import Warned
+from collector.detect.warned import Warned, over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +112,14 @@ class Trends:
                 instants = (int(at[place]), int(at[place]), int(known_at[place]))
                 found.append(Warned(int(state["signal"][row]), "full", now, value, min(days, 999.0), *instants))
         return found
+
+    def expire(self, newest: Ints, now: int) -> list[Warned]:
+        """End the warnings of what is measured no more. `newest` is by signal: when its node last measured anything."""
+        state = self.rows.state
+        rows = np.flatnonzero(state["warned"][: self.rows.known])
+        gone = rows[state["at"][rows] < newest[state["signal"][rows]] - 2 * _SLOT]
+        state["warned"][gone] = False
+        return [over(signal, "full", now) for signal in state["signal"][gone].tolist()]
 
     def save(self) -> dict[str, Any]:
         """Return the state as named columns, for a checkpoint."""

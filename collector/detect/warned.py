@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 from checks.limits import say
@@ -24,6 +25,11 @@ class Warned(NamedTuple):
     began_at: int
     at: int
     known_at: int
+
+
+def over(signal: int, kind: Kind, now: int) -> Warned:
+    """Return that a warning is over, without a value that says so."""
+    return Warned(signal, kind, False, math.nan, math.nan, now, now, now)  # noqa: FBT003  (it is over)
 
 
 _WORDS = {

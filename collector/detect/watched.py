@@ -25,6 +25,8 @@ class Watched:
     floor: float
     matters: float
     above: bool = True
+    too_good: bool = False
+    """Whether a value far on the good side is no better: an answer in no time was given by somebody else."""
     values: int = 5
     """How many values of a new level there must be before it is believed."""
 
@@ -34,8 +36,8 @@ _ANSWER = ("total_seconds", "response_seconds", "connect_seconds")
 _JITTER = ("jitter_forward_seconds", "ipdv_mean_seconds")
 
 LEVELLED = (
-    *(Watched("round trip", metric, 1e-4, 2e-3) for metric in _ROUND_TRIP),
-    *(Watched("answer", metric, 1e-3, 4e-3) for metric in _ANSWER),
+    *(Watched("round trip", metric, 1e-4, 2e-3, too_good=True) for metric in _ROUND_TRIP),
+    *(Watched("answer", metric, 1e-3, 4e-3, too_good=True) for metric in _ANSWER),
     Watched("loss", "loss_ratio", 0.1, 0.02, values=3),
 )
 """What `shifts.py` watches."""
