@@ -196,9 +196,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def all_limits(self) -> list[Limit]:
         """Return the limits in force: the shipped ones, each replaced by the configuration's own where it has one."""
-        own = {(limit.check, limit.metric): limit for limit in self.limits}
-        shipped = [limit for limit in load_limits() if (limit.check, limit.metric) not in own]
-        return [*shipped, *own.values()]
+        own = {limit.key for limit in self.limits}
+        return [*(limit for limit in load_limits() if limit.key not in own), *self.limits]
 
 
 def load(path: Path) -> Config:
@@ -255,7 +254,7 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
         "upstreams": [upstream.upstream for upstream in config.upstreams],
         "services": [service.service for service in config.services],
         "channels": [channel.channel for channel in config.channels],
-        "limits": [f"{limit.check} {limit.metric}" for limit in config.limits],
+        "limits": [limit.key for limit in config.limits],
     }
     problems = []
     for name, ids in lists.items():

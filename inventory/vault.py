@@ -120,7 +120,7 @@ def _kept(folder: Path) -> Path | None:
 
 def _library() -> Any:
     try:
-        from ansible.parsing import vault  # type: ignore[import-untyped]  # noqa: PLC0415  (operators alone have it)
+        from ansible.parsing import vault  # noqa: PLC0415  (operators alone have it)
     except ImportError:
         raise VaultError("ansible-core is missing: install nhip[operator]") from None
     return vault
