@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from checks.limits import Limit
     from inventory.profile import Criterion, Measurement, Profile
-    from inventory.topology import Inventory, Site
+    from inventory.topology import Inventory, ServiceCheck, Site
 
 Verdict = Literal["green", "yellow", "red", "unmeasured", "left_out"]
 Measured = dict[tuple[str, str], dict[str, Any]]
@@ -140,13 +140,23 @@ def _applies(one: Measurement, site: Site) -> bool:
     return not one.needs or one.needs in site.variables
 
 
+def what(one: Measurement, inventory: Inventory) -> str:
+    """Return the check of a measurement, "" for the playbook's own; `PlanError` where its service has none."""
+    return _of_service(one, inventory).check if one.service else one.check
+
+
+def _of_service(one: Measurement, inventory: Inventory) -> ServiceCheck:
+    checks = [check for each in inventory.services if each.service == one.service for check in each.checks]
+    if not checks:
+        raise PlanError(f"measurement {one.measurement}: the inventory has no service {one.service!r} with checks")
+    return checks[0]
+
+
 def _asked(one: Measurement, inventory: Inventory, site: Site) -> tuple[str, str, dict[str, Any]]:
     """Return check, target and parameters of a measurement at a site."""
     if one.service:
-        checks = [check for each in inventory.services if each.service == one.service for check in each.checks]
-        if not checks:
-            raise PlanError(f"measurement {one.measurement}: the inventory has no service {one.service!r} with checks")
-        return checks[0].check, checks[0].target, checks[0].parameters
+        first = _of_service(one, inventory)
+        return first.check, first.target, first.parameters
     variables = dict(site.variables)
     for name, address in zip(("gateway_address", "gateway_second_address"), site.addresses, strict=False):
         variables[name] = Given(address, Place("."))
@@ -167,7 +177,7 @@ def _find(
     name, required = criterion.criterion, criterion.required
     if not _applies(of, site):
         return Finding(name, "left_out", required=False)
-    check = _asked(of, inventory, site)[0]
+    check = what(of, inventory)
     limit = criterion.own_limit or limits.get((check, criterion.metric))
     if limit is None:
         raise PlanError(f"criterion {name}: nothing says from when on {criterion.metric} of {check} is yellow or red")

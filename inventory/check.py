@@ -13,14 +13,17 @@ import yaml
 
 from checks.limits import base_metric
 from checks.registry import CHECKS, load
+from inventory.acceptance import PlanError, what
+from inventory.profile import FILE, profile_of
 from inventory.topology import GATEWAY, survey
 from inventory.tree import read_tree
 from inventory.units import by_code, nfc
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
+    from checks.limits import Limit
     from inventory.places import Given, Problems
     from inventory.topology import Inventory, Site
     from inventory.tree import Tree
@@ -71,6 +74,7 @@ def problems_of(folder: Path, roles: Path | None = None) -> tuple[Inventory, Pro
     inventory = survey(tree, problems)
     problems += [*_needed(tree), *_networks(tree, inventory), *_official(inventory)]
     problems += [*_secrets(tree), *_checks(tree, inventory)]
+    _profile(tree, inventory, problems)
     if roles is not None:
         problems += _variables(tree, declared(roles))
     return inventory, sorted(set(problems), key=_order)
@@ -175,14 +179,51 @@ def _checks(tree: Tree, inventory: Inventory) -> Iterator[tuple[str, str]]:
         for check in service.checks:
             if check.check not in CHECKS:
                 yield place, f"there is no check {check.check!r}{_nearest(check.check, CHECKS)}"
-    for index, limit in enumerate(inventory.limits):
-        place = str(limits.at(f"$[{index}]")) if limits else ""
-        if limit.check not in CHECKS and limit.check not in PUBLISHED:
-            yield place, f"there is no check {limit.check!r}{_nearest(limit.check, CHECKS)}"
-        elif limit.check in CHECKS and limit.metric not in (
-            metrics := set(map(base_metric, load(limit.check).metrics))
-        ):
-            yield place, f"{limit.check} has no metric {limit.metric!r}{_nearest(limit.metric, metrics)}"
+    if limits is not None:
+        yield from _limits(inventory.limits, limits)
+    for site in inventory.sites:
+        own = tree.groups[site.group].variables.get("site_limits")
+        if own is not None:
+            yield from _limits(site.limits, own)
+
+
+def _limits(limits: Sequence[Limit], given: Given) -> Iterator[tuple[str, str]]:
+    for index, limit in enumerate(limits):
+        if words := _no_metric(limit.check, limit.metric):
+            yield str(given.at(f"$[{index}]")), words
+
+
+def _no_metric(check: str, metric: str) -> str:
+    """Say what is wrong with the name of a check or a metric; "" where it exists."""
+    if check in PUBLISHED:
+        return ""
+    if check not in CHECKS:
+        return f"there is no check {check!r}{_nearest(check, CHECKS)}"
+    metrics = set(map(base_metric, load(check).metrics))
+    return "" if metric in metrics else f"{check} has no metric {metric!r}{_nearest(metric, metrics)}"
+
+
+def _profile(tree: Tree, inventory: Inventory, problems: Problems) -> None:
+    """Hold the local profile, where the inventory has its own, against what there is."""
+    path = tree.folder / FILE
+    found = profile_of(path, FILE, problems) if path.exists() else None
+    if found is None:
+        return
+    profile, file = found
+    asked = {}
+    for index, one in enumerate(profile.measurements):
+        try:
+            asked[one.measurement] = what(one, inventory)
+        except PlanError as exc:
+            problems.append((str(file.at(f"$.measurements[{index}].service")), str(exc)))
+    for index, criterion in enumerate(profile.criteria):
+        check = asked.get(criterion.of, "")
+        if check in CHECKS and (words := _no_metric(check, criterion.metric)):
+            problems.append((str(file.at(f"$.criteria[{index}].metric")), words))
+    for index, one in enumerate(profile.measurements):
+        if one.check and one.check not in CHECKS:
+            words = f"there is no check {one.check!r}{_nearest(one.check, CHECKS)}"
+            problems.append((str(file.at(f"$.measurements[{index}].check")), words))
 
 
 def _variables(tree: Tree, roles: Declared) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ _PLACES = {
     "limits.yml": "group_vars/all/limits.yml",
     "roles.yml": "group_vars/all/roles.yml",
     "data_centre.yml": "data_centre.yml",
+    "../acceptance.yml": "acceptance.yml",
     "gitignore": ".gitignore",
     "known_hosts": "known_hosts",
     "sites_by_kind.yml": "sites_by_kind.yml",

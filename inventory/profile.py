@@ -12,7 +12,7 @@ from checks.strict import ConfigError, build
 from inventory.places import compose, given, located
 
 if TYPE_CHECKING:
-    from inventory.places import Problems
+    from inventory.places import Given, Problems
 
 FILE = "acceptance.yml"
 SHIPPED = Path(__file__).with_name(FILE)
@@ -86,14 +86,14 @@ def read_profile(folder: Path) -> Profile:
     """Read an inventory's profile, or the shipped one; `ConfigError` lists every problem, by file and line."""
     problems: Problems = []
     path = folder / FILE if (folder / FILE).exists() else SHIPPED
-    profile = profile_of(path, FILE, problems)
-    if problems or profile is None:
+    found = profile_of(path, FILE, problems)
+    if problems or found is None:
         raise located(path.parent, problems)
-    return profile
+    return found[0]
 
 
-def profile_of(path: Path, name: str, problems: Problems) -> Profile | None:
-    """Return the profile in a file; `problems` takes what is wrong with it."""
+def profile_of(path: Path, name: str, problems: Problems) -> tuple[Profile, Given] | None:
+    """Return the profile in a file, and its places; `problems` takes what is wrong with it."""
     node = compose(path, name, problems)
     if node is None:
         if not problems:
@@ -116,4 +116,4 @@ def profile_of(path: Path, name: str, problems: Problems) -> Profile | None:
         for index, one in enumerate(ids):
             if one in ids[:index]:
                 problems.append((str(file.at(f"$.{kind}[{index}]")), f"{one!r} is given twice"))
-    return profile
+    return profile, file
