@@ -65,6 +65,11 @@ class Row:
         return not any(finding.refuses for finding in self.findings)
 
     @property
+    def silent(self) -> bool:
+        """Tell whether nothing at all was measured there."""
+        return all(finding.verdict in ("unmeasured", "left_out") for finding in self.findings)
+
+    @property
     def why(self) -> tuple[Finding, ...]:
         """Return what stands in the way."""
         return tuple(finding for finding in self.findings if finding.refuses)

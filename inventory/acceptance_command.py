@@ -159,6 +159,8 @@ def _verdicts(profile: Profile, rows: Sequence[Row]) -> dict[str, dict[str, Any]
 
 
 def _why(profile: Profile, row: Row) -> str:
+    if row.silent:
+        return "nothing was measured"
     names = {each.criterion: each.en for each in profile.criteria}
     told = []
     for finding in row.why:

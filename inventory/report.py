@@ -90,6 +90,7 @@ def _refused(profile: Profile, rows: Sequence[Row]) -> str:
     items = []
     for row in rows:
         told = "; ".join(_why(names[finding.criterion], finding) for finding in row.why)
+        told = "? không đo được gì <small>nothing was measured</small>" if row.silent else told
         if told:
             items.append(f"<li><b>{_text(row.name)}</b> ({_text(row.site)}): {told}</li>")
     return f"<h2>Chưa đạt <small>Not accepted</small></h2><ul>{''.join(items)}</ul>" if items else ""
