@@ -209,7 +209,8 @@ def load(path: Path) -> Config:
         try:
             config = with_inventory(config, config.inventory)
         except ConfigError as exc:
-            raise ConfigError(exc.problems, exc.source or str(path)) from None
+            ours = exc.problems[0][0].startswith("$")  # else it names the inventory's own files
+            raise ConfigError(exc.problems, str(path) if ours else "") from None
     problems = [*_address(config), *_repeated(config), *_taken(config), *topology.problems(config), *_files(config)]
     if problems:
         raise ConfigError(problems, str(path))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from checks.strict import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -17,6 +19,11 @@ Problems = list[tuple[str, str]]
 
 VAULT_HEADER = "$ANSIBLE_VAULT;"
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+
+
+def located(folder: Path, problems: Problems) -> ConfigError:
+    """Return the error that says all of it, with each file's name as it is reached from here."""
+    return ConfigError([(f"{folder}/{place}", words) for place, words in problems])
 
 
 @dataclass(frozen=True, slots=True, order=True)

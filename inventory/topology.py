@@ -16,7 +16,7 @@ import msgspec
 from checks.limits import Limit
 from checks.strict import ConfigError, build
 from inventory.baseline import read_baseline
-from inventory.places import Place
+from inventory.places import Given, Place, located
 from inventory.tree import read_tree
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inventory.baseline import Baseline
-    from inventory.places import Given, Problems
+    from inventory.places import Problems
     from inventory.tree import Group, Tree
 
 GATEWAY = "gateway"
@@ -93,6 +93,8 @@ class Site:
     nodes: tuple[Node, ...]
     limits: tuple[Limit, ...]
     place: Place = field(compare=False)
+    variables: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
+    """What holds at its gateway, as written: `resolve` puts values for the names in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def read(folder: Path) -> Inventory:
     problems = list(tree.problems)
     inventory = survey(tree, problems)
     if problems:
-        raise ConfigError(sorted(set(problems), key=_by_place), str(folder))
+        raise located(folder, sorted(set(problems), key=_by_place))
     return inventory
 
 
@@ -218,7 +220,15 @@ def _site(tree: Tree, group: Group, upstreams: set[str], problems: Problems) -> 
         nodes=nodes,
         limits=tuple(_built(list[Limit], variables.get("site_limits"), variables, problems)),
         place=group.place,
+        variables=_held(tree, group, nodes),
     )
+
+
+def _held(tree: Tree, group: Group, nodes: tuple[Node, ...]) -> dict[str, Given]:
+    gateway = next((node.node for node in nodes if node.kind == GATEWAY), None)
+    if gateway is not None:
+        return tree.effective(gateway)
+    return tree.groups["all"].variables | group.variables
 
 
 def _node(tree: Tree, name: str, site: str, problems: Problems) -> Node:
