@@ -97,7 +97,7 @@ def make(config: dict[str, Any]) -> None:
 
 
 def gather(config: dict[str, Any], staging: Path) -> list[tuple[str, Path]]:
-    """Return (path on this host, file to read) of all that belongs into the archive; `staging` takes databases' copies."""
+    """Return (path on this host, file to read) of all that belongs into the archive; databases go to `staging`."""
     found = []
     for path in sorted({file for root in config["paths"] for file in walk(Path(root))}):
         if path.name.endswith(SIDECARS) or any(fnmatch.fnmatch(str(path), pattern) for pattern in config["exclude"]):
