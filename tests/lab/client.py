@@ -1,4 +1,4 @@
-"""A lab as its user has it: `with Lab.up(...) as lab: lab.cut("31120")`. The command `lab` is a thin layer over this."""
+"""A lab as its user has it: `with Lab.up(…) as lab: lab.ask("cut", line="31120")`. The command calls this."""
 
 from __future__ import annotations
 

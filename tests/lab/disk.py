@@ -1,4 +1,4 @@
-"""A host's disk: a file of limited size, over the base that all share; and what a technician leaves on it at the site."""
+"""A host's disk: a file of limited size over the base of all, and what a technician leaves on it at the site."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Disk:
         self.root.mkdir()
         with self._image.open("wb") as image:
             image.truncate(megabytes << 20)
-        # Without a journal and without waiting for this machine's disk: a power cut in the lab spares the machine's memory.
+        # No journal, no waiting for this machine's disk: a power cut in the lab spares the machine's memory.
         await ado("mkfs.ext4", "-q", "-m0", "-O", "^has_journal", str(self._image))
         made.will_be("mount", self._own)
         await ado("mount", "-o", "loop,noatime", str(self._image), str(self._own))

@@ -41,6 +41,11 @@ class RunningLine:
         """Whether nothing passes, so that a routing protocol would look for another way."""
         return not self.plugged or any(changes.get("cut") for changes in self.changes.values())
 
+    def as_dict(self) -> dict[str, object]:
+        """Return what it joins and whether it is of use now, for `lab status`."""
+        line = self.line
+        return {"kind": line.kind, "upper": line.upper, "lower": line.lower, "broken": self.broken}
+
     async def start(self, within: list[Path]) -> None:
         """Start the forwarder, and attach the ends in routers; a host's end comes with its power."""
         self._process = await asyncio.create_subprocess_exec(
@@ -58,7 +63,9 @@ class RunningLine:
         """Make the device of one end in its namespace."""
         line = self.line
         name, device = (line.upper, line.upper_device) if end == "upper" else (line.lower, line.lower_device)
-        await self._tell(attach=end, space=self._places.space(name), device=device, mac=mac(name, device))
+        await self._tell(
+            attach=end, space=self._places.space(name), device=device, mac=mac(name, device), bulk=line.kind != "access"
+        )
         if end == "lower" and not self.plugged:
             await self._tell(carrier="lower", on=False)
 

@@ -8,29 +8,49 @@
 set -eu
 files=/etc/systemd/network good=/var/lib/nhip-gateway/network before=/var/lib/nhip-gateway/before.sh
 
-ours() { find "$1" -maxdepth 1 -name '10-nhip-*.network' 2>/dev/null | sort; }
-contents() { for file in $(ours "$1"); do basename "$file"; cat "$file"; done; }
+contents() { for file in "$1"/10-nhip-*.network; do [ ! -e "$file" ] || { basename "$file"; cat "$file"; }; done; }
+setting() { sed -n "s/^$1=//p" "$2"; }
+interfaces() { cat "$files"/10-nhip-*.network "$good"/10-nhip-*.network 2>/dev/null | sed -n 's/^Name=//p' | sort -u; }
+put() { rm -f "$2"/10-nhip-*.network; for file in "$1"/10-nhip-*.network; do [ ! -e "$file" ] || cp -p "$file" "$2"/; done; }
 
-# By hand or by DHCP somebody gave routes and addresses before us. They are what an undo brings back.
+# By hand or by DHCP somebody gave routes and addresses before us. They are what the first undo brings back.
 remember() {
     mkdir -p "${before%/*}"
-    { ip -4 -oneline address show | awk '$2 != "lo" { print "ip address replace " $4 " dev " $2 }'
-      ip -4 route show default | sed 's/ linkdown//; s/^/ip route replace /'; } >"$before"
+    { ip -4 -oneline address show | awk '$2 != "lo" { print "ip address replace " $4 " dev " $2 " || true" }'
+      ip -4 route show default | sed 's/ linkdown//; s/.*/ip route replace & || true/'; } >"$before"
 }
 
-restart() {
-    systemctl restart systemd-networkd.service
-    for interface in $(sed -n 's/^Name=//p' $(ours $files)); do ip link set "$interface" up; done
-}
-
-# A default route without a metric would win over ours for ever: it goes as soon as ours is there.
-drop_others() {
-    for attempt in 1 2 3 4 5 6 7 8 9 10; do
-        ip -4 route show default proto static | grep -q metric && break
-        sleep 0.5
+# networkd knows only what it gave since it was started, so what is not in the files is taken away here.
+# A default route that somebody made by hand would win over ours for ever.
+clean() {
+    for interface in $(interfaces); do
+        file=$files/10-nhip-$interface.network address='' via=''
+        [ ! -e "$file" ] || { address=$(setting Address "$file") via=$(setting Gateway "$file"); }
+        ip -4 -oneline address show dev "$interface" | awk '{ print $4 }' | while read -r other; do
+            [ "$other" = "$address" ] || ip address del "$other" dev "$interface"
+        done
+        ip -4 route show default dev "$interface" | while read -r route; do
+            case "$route " in
+            *"metric 50 "*) ;; # nhip-uplinks moves it
+            "default via $via proto static "*) ;;
+            *) eval "ip route del ${route%linkdown} dev $interface" ;;
+            esac
+        done
     done
-    ip -4 route show default proto static | grep -q metric || return 0
-    ip -4 route show default proto boot | while read -r route; do ip route del ${route%linkdown} proto boot; done
+}
+
+apply() {
+    systemctl restart systemd-networkd.service
+    for file in "$files"/10-nhip-*.network; do
+        interface=$(setting Name "$file") seconds=0
+        ip link set "$interface" up
+        until ip -4 -oneline address show dev "$interface" | grep -qF " $(setting Address "$file") " || [ $seconds -ge 10 ]; do
+            sleep 1
+            seconds=$((seconds + 1))
+        done
+    done
+    sleep 1 # its route comes after its address
+    clean
 }
 
 case ${1:-} in
@@ -40,16 +60,19 @@ try)
     systemctl stop nhip-network-undo.timer 2>/dev/null || true
     systemd-run --quiet --collect --unit=nhip-network-undo --on-active="$2" --timer-property=AccuracySec=1s "$0" undo
     systemd-run --quiet --collect --unit=nhip-network-apply --on-active=1 --timer-property=AccuracySec=100ms "$0" apply ;;
-apply) restart; drop_others ;;
+apply) apply ;;
 confirm)
     systemctl stop nhip-network-undo.timer
-    rm -rf $good && mkdir -p $good
-    for file in $(ours $files); do cp -p "$file" $good/; done ;;
+    mkdir -p $good
+    put $files $good ;;
 undo)
     echo "the new addresses were not confirmed: back to those before"
-    rm -f $(ours $files)
-    for file in $(ours $good); do cp -p "$file" $files/; done
-    if [ -n "$(ours $files)" ]; then restart; else systemctl stop systemd-networkd.socket systemd-networkd.service; fi
-    sh -c "$(sed 's/$/ || true/' "$before")" ;;
+    put $good $files
+    if [ -n "$(contents $files)" ]; then
+        apply
+    else
+        systemctl stop systemd-networkd.socket systemd-networkd.service
+        sh "$before"
+    fi ;;
 *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -15,6 +15,7 @@ _CLASSES = ("meeting", "one_stop", "other", "bulk")
 _LONGEST_NAME = 15  # IFNAMSIZ less its zero
 _HIGHEST_CODE_POINT = 63
 _ALL_PERCENT = 100
+_OUR_KINDS = ("ifb", "tun", "wireguard")  # of interfaces that roles make
 
 
 def nth_address(network: str, number: int) -> str:
@@ -61,7 +62,7 @@ def _read(kind: type, text: object) -> Any:
 
 
 def _interfaces(plan: Mapping[str, Any]) -> list[str]:
-    return [link["ifname"] for link in plan["found"]]
+    return [link["ifname"] for link in plan["found"] if link.get("linkinfo", {}).get("info_kind") not in _OUR_KINDS]
 
 
 def _interface(where: str, name: str, plan: Mapping[str, Any]) -> Problems:
@@ -117,20 +118,19 @@ def _lan(plan: Mapping[str, Any]) -> Problems:
     own = _read(IPv4Interface, plan["lan_address"])
     if own is None or own.network != site or not _is_host(own.ip, site):
         yield f"gateway_lan_address: {plan['lan_address']} is not a host's address with the prefix of site_lan, {site}"
-        return
-    yield from _range(plan, own)
+    yield from _range(plan, site, None if own is None else own.ip)
 
 
-def _range(plan: Mapping[str, Any], own: IPv4Interface) -> Problems:
+def _range(plan: Mapping[str, Any], site: IPv4Network, own: IPv4Address | None) -> Problems:
     first, last = (_read(IPv4Address, plan["dhcp_range"][end]) for end in ("first", "last"))
     for end, address in (("first", first), ("last", last)):
-        if address is None or not _is_host(address, own.network):
-            yield f"gateway_dhcp_range.{end}: {plan['dhcp_range'][end]} is not a host's address in {own.network}"
+        if address is None or not _is_host(address, site):
+            yield f"gateway_dhcp_range.{end}: {plan['dhcp_range'][end]} is not a host's address in {site}"
             return
     if not first <= last:
         yield f"gateway_dhcp_range: {first} comes after {last}"
-    elif first <= own.ip <= last:
-        yield f"gateway_dhcp_range: {first} to {last} contains {own.ip}, the gateway itself"
+    elif own is not None and first <= own <= last:
+        yield f"gateway_dhcp_range: {first} to {last} contains {own}, the gateway itself"
 
 
 def _leases(plan: Mapping[str, Any]) -> Problems:
