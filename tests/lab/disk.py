@@ -88,7 +88,7 @@ class Disk:
         _write(self.root / "root/.ssh/authorized_keys", authorized, 0o600)
         (self.root / "root/.ssh").chmod(0o700)
         for port in host.ports:
-            if not port.left_alone:
+            if port.addresses:
                 # After all names that a playbook may choose: the first file that matches a device counts.
                 _write(etc / f"systemd/network/90-{port.device}.network", network_file(port))
         wants = etc / "systemd/system/multi-user.target.wants"
@@ -99,8 +99,6 @@ class Disk:
 def network_file(port: Port) -> str:
     """Return systemd-networkd's file for a device as it is set up by hand at a site."""
     lines = ["# Set up by hand when the machine was put up.", "[Match]", f"Name={port.device}", "", "[Network]"]
-    if port.dhcp:
-        lines.append("DHCP=ipv4")
     lines += [f"Address={address}" for address in port.addresses]
     if port.gateway:
         lines.append(f"Gateway={port.gateway}")

@@ -52,7 +52,7 @@ class Line:
 
     def __init__(self, seed: int | None = None) -> None:
         """Begin with no end attached and nothing done to frames."""
-        chance = random.Random(seed)  # noqa: S311  (a frame's fate is no secret)
+        chance = random.Random(seed)
         # A direction is named by the end where its frames come in.
         self._directions = {end: Direction(Impairment(), chance) for end in ENDS}
         self._taps: dict[str, int] = {}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 WAYS = ("up", "down")
+_HAND_SECONDS = 1.0
 FORWARDER = [sys.executable, "-m", "tests.lab.forwarder"]
 
 
@@ -31,6 +32,7 @@ class RunningLine:
         self.line = line
         self.changes: dict[str, dict[str, Any]] = {way: {} for way in WAYS}
         self.plugged = True
+        self._pulled_at = 0.0
         self._places = places
         self._healthy = healthy
         self._process: asyncio.subprocess.Process | None = None
@@ -49,7 +51,7 @@ class RunningLine:
     async def start(self, within: list[Path]) -> None:
         """Start the forwarder, and attach the ends in routers; a host's end comes with its power."""
         self._process = await asyncio.create_subprocess_exec(
-            *groups.inside(within, FORWARDER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+            *groups.bound(within, FORWARDER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
         )
         await self.become({}, {})
         line = self.line
@@ -90,6 +92,13 @@ class RunningLine:
 
     async def plug(self, *, plugged: bool) -> None:
         """Put the plug of the lower end in, or pull it out."""
+        now = asyncio.get_running_loop().time()
+        if (
+            plugged
+        ):  # no hand is quicker, and systemd-networkd does not notice what is: then an address is missing for good
+            await asyncio.sleep(self._pulled_at + _HAND_SECONDS - now)
+        else:
+            self._pulled_at = now
         self.plugged = plugged
         await self._tell(carrier="lower", on=plugged)
 

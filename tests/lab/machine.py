@@ -80,7 +80,7 @@ class Machine:
         notify = self._listen()
         with self._console().open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
-                *groups.inside(self._groups, self._command()),
+                *groups.bound(self._groups, self._command()),
                 stdin=asyncio.subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
                 env={**os.environ, "NOTIFY_SOCKET": notify, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
             )  # fmt: skip

@@ -35,12 +35,6 @@ class Port:
     gateway: str = ""
     switch: str = ""
     line: str = ""
-    dhcp: bool = False
-
-    @property
-    def left_alone(self) -> bool:
-        """Whether nobody configures it when the host is set up at its site."""
-        return not (self.addresses or self.dhcp)
 
 
 @dataclass(frozen=True)
@@ -232,12 +226,11 @@ class _Maker:
         return ports
 
     def _inside(self, address: str, lan: str, switch: str, *, is_centre: bool) -> list[Port]:
-        if not is_centre:
-            return [Port("eth0", switch=switch, dhcp=True)]
-        length = ipaddress.ip_network(lan).prefixlen
-        more = [self.tree.variable("data_centre_one_stop")]
-        addresses = dict.fromkeys(f"{each}/{length}" for each in (address, *more) if each)
-        return [Port("eth0", tuple(addresses), str(self.tree.variable("data_centre_router")), switch=switch)]
+        network = ipaddress.ip_network(lan)
+        more = [self.tree.variable("data_centre_one_stop")] if is_centre else []
+        gateway = self.tree.variable("data_centre_router") if is_centre else str(network[1])
+        addresses = dict.fromkeys(f"{each}/{network.prefixlen}" for each in (address, *more) if each)
+        return [Port("eth0", tuple(addresses), str(gateway), switch=switch)]
 
 
 def make_plan(inventory: Path, only: Collection[str] = ()) -> Plan:

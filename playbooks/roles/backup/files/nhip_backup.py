@@ -30,7 +30,7 @@ import tempfile
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 CONFIG = Path("/etc/nhip/backup/backup.json")
 AGE = "/usr/bin/age"
@@ -149,6 +149,13 @@ def rights(folder: Path) -> list[Any]:
     return [folder.owner(), folder.group(), folder.stat().st_mode & 0o7777]
 
 
+def pipe(end: IO[bytes] | None) -> IO[bytes]:
+    """Return an end of a child's pipe, which is there because it was asked for."""
+    if end is None:
+        raise BackupError("a pipe was not made")
+    return end
+
+
 def encrypt(archive: Path, recipients: Path, files: list[tuple[str, Path]], manifest: dict[str, Any]) -> None:
     """Write the archive under a name of its own, and give it its right name once it is on the disk."""
     partial = archive.with_name(f".{archive.name}.partial")
@@ -159,10 +166,10 @@ def encrypt(archive: Path, recipients: Path, files: list[tuple[str, Path]], mani
                 add_text(tar, MANIFEST, json.dumps(manifest, indent=1))
                 for name, path in files:
                     add_file(tar, name, path)
-            age.stdin.close()
+            pipe(age.stdin).close()
         except BrokenPipeError:
             pass  # age's own words say why
-        words = age.stderr.read().decode(errors="replace").strip()
+        words = pipe(age.stderr).read().decode(errors="replace").strip()
     if age.returncode:
         partial.unlink(missing_ok=True)
         raise BackupError(f"age cannot encrypt for {recipients}: {words}")
@@ -282,8 +289,8 @@ def decrypt(archive: Path, folder: Path) -> None:
             words = ""
         except (tarfile.TarError, BackupError) as error:
             words = str(error)
-        age.stdout.close()
-        words = age.stderr.read().decode(errors="replace").strip() or words
+        pipe(age.stdout).close()
+        words = pipe(age.stderr).read().decode(errors="replace").strip() or words
     if age.returncode or words:
         raise BackupError(f"{archive} cannot be read: {words}")
 
