@@ -87,10 +87,14 @@ def compose(path: Path, name: str, problems: Problems) -> yaml.Node | None:
         return None
     try:
         node = yaml.compose(text, Loader=Loader)
+    except yaml.reader.ReaderError as exc:
+        place = Place(name, text.count("\n", 0, exc.position) + 1)
+        problems.append((str(place), f"not valid YAML: has the character {exc.character!r}"))
+        return None
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         place = Place(name, mark.line + 1 if mark else 0)
-        problems.append((str(place), f"not valid YAML: {getattr(exc, 'problem', None) or exc}"))
+        problems.append((str(place), f"not valid YAML: {getattr(exc, 'problem', None) or type(exc).__name__}"))
         return None
     if node is not None:
         _refuse_repeated(node, name, problems)
