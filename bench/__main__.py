@@ -10,8 +10,8 @@ from bench.common import machine
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    *("ingest", "agent_cost", "judging", "detection"),
-    *("figures", "accuracy", "sweep", "reflector", "capacity", "site"),
+    *("ingest", "agent_cost", "judging", "detection", "early_warning"),
+    *("figures", "accuracy", "sweep", "reflector", "capacity", "site", "lab_line"),
 )
 
 

@@ -43,6 +43,10 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `above` tells which side is bad. A colour counts once `k` of the last `n` values are there. The metric is written
     without its instance: `disk_used_ratio` stands for `disk_used_ratio[/]` and every other disk.
+
+    Where the metric is a share of packets, `packets` names the metric that counts them; then the evidence is counted in
+    packets, and k and n say nothing: see `collector/detect/evidence.py`. A limit with `sites` or a `service` is for
+    these alone, and goes before the one that is for all; one with both goes before either.
     """
 
     check: str
@@ -52,6 +56,9 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     red: Level | None = None
     k: Annotated[int, msgspec.Meta(ge=1)] = 2
     n: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
+    packets: str = ""
+    sites: list[str] = []
+    service: str = ""
     words: Words | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +67,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("needs a yellow or a red level")
         if self.metric != base_metric(self.metric):
             raise ValueError(f"metric is written without its instance: {base_metric(self.metric)}")
+        if self.packets and not (self.above and self.metric.endswith("_ratio")):
+            raise ValueError(f"packets are what a share above its limit is counted in, and {self.metric} is none")
         if self.k > self.n:
             raise ValueError(f"k of n: k ({self.k}) must not be more than n ({self.n})")
         side = "at or below" if self.above else "at or above"
@@ -89,6 +98,12 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         words = template.replace("{limit}", say(self.metric, level.enter)).replace("{value}", say(self.metric, value))
         _, bracket, instance = name.partition("[")
         return f"{instance.removesuffix(']')}: {words}" if bracket and self.words else words
+
+    @property
+    def key(self) -> str:
+        """What it is for, in words: no two limits may say it."""
+        place = " ".join([*(f"site {site}" for site in sorted(self.sites)), *([self.service] if self.service else [])])
+        return f"{self.check} {self.metric}" + (f" at {place}" if place else "")
 
     @property
     def sign(self) -> str:
@@ -136,12 +151,12 @@ def load_limits(path: Path | None = None) -> list[Limit]:
     """Read a file of limits, the one beside this module by default. `ConfigError` lists everything wrong in it."""
     source = path or DEFAULT
     limits = load_yaml(source, list[Limit])
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[str, int] = {}
     problems = []
     for index, limit in enumerate(limits):
-        first = seen.setdefault((limit.check, limit.metric), index)
+        first = seen.setdefault(limit.key, index)
         if first != index:
-            problems.append((f"$[{index}]", f"{limit.check} {limit.metric} already has its limits at $[{first}]"))
+            problems.append((f"$[{index}]", f"{limit.key} already has its limits at $[{first}]"))
     if problems:
         raise ConfigError(problems, str(source))
     return limits

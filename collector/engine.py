@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from collector.detect.early import EarlyWarning
 from collector.detect.levels import LevelChanged, Levels
 from collector.detect.silence import Silence, SilenceChanged
 from collector.incidents import Incidents, Places, Transition
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from collector.catalogue import Catalogue
     from collector.columns import Columns
     from collector.config import Config
+    from collector.detect.shifts import Shift
     from collector.detect.silence import Node
+    from collector.detect.warned import Warned
     from collector.incidents import Incident
 
 HEARTBEAT = "agent"
@@ -28,15 +31,17 @@ HEARTBEAT = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one step found: signals whose level changed, nodes that fell silent or spoke, incidents that moved."""
+    """What one step found: signals whose level changed or shifted, nodes that fell silent or spoke, incidents."""
 
     levels: list[LevelChanged]
     silences: list[SilenceChanged]
     transitions: list[Transition]
+    shifts: list[Shift] = field(default_factory=list)
+    warned: list[Warned] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Tell whether anything happened."""
-        return bool(self.levels or self.silences or self.transitions)
+        return bool(self.levels or self.silences or self.transitions or self.shifts or self.warned)
 
 
 class Engine:
@@ -47,9 +52,10 @@ class Engine:
         self._catalogue = catalogue
         self._late = int(config.late_seconds * 1e9)
         self._stale = int(config.stale_seconds * 1e9)
-        self.levels = Levels(config.all_limits())
-        self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
         self.places = Places(config.services)
+        self.levels = Levels(config.all_limits(), self.places.service)
+        self.early = EarlyWarning()
+        self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
         self.incidents = Incidents(self.places)
         self.reasons: dict[int, tuple[int, str]] = {}
         self._series_of: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by signal
@@ -68,13 +74,15 @@ class Engine:
         """
         self._learn()
         levels: list[LevelChanged] = []
+        shifts: list[Shift] = []
+        warned: list[Warned] = []
         transitions: list[Transition] = []
         sent_at = arrived_at if sent_at is None else sent_at
         silences = self._heard(columns, arrived_at, sent_at)
         horizon = sent_at - self._late
         timely = columns.measured_at > horizon
-        for series_id, said_at, field, text in columns.texts:
-            if said_at > horizon and field in ("reason", "error", "notes"):
+        for series_id, said_at, name, text in columns.texts:
+            if said_at > horizon and name in ("reason", "error", "notes"):
                 self.reasons[series_id] = (said_at, text)
         signals, at, values = columns.signals, columns.measured_at, columns.values
         if not timely.all():
@@ -82,18 +90,23 @@ class Engine:
         if len(signals):
             known_at = np.broadcast_to(np.int64(arrived_at), at.shape)
             levels = self.levels.step(signals, at, values, known_at, sent_at)
-        return self._judged(levels, silences, transitions)
+            shifts, warned = self.early.step(signals, at, values, known_at, sent_at, self.levels.level)
+        return self._judged(levels, silences, transitions, shifts, warned)
 
     def tick(self, now: int) -> Judged:
         """Let time pass until `now`: silences whose deadline has come, and verdicts that have gone stale."""
         self._learn()
         levels: list[LevelChanged] = []
+        warned = self.early.flapping.tick(now)
         # At fixed instants, so that judging the journal again after a crash finds the same, however often it looks.
         due = now - now % max(self._stale // 10, 1)
         if due > self._expired_at:
             self._expired_at = due
             levels = self._expire(due)
-        return self._judged(levels, self.silence.tick(now), [])
+            warned += self.early.expire(
+                self._measured_at[self._node_of[self._series_of]], self._stale, self.levels.level, due
+            )
+        return self._judged(levels, self.silence.tick(now), [], warned=warned)
 
     def resume(self, now: int) -> None:
         """Begin again after the collector itself was away."""
@@ -112,7 +125,12 @@ class Engine:
                 self.silence.known((incident.place.site, incident.place.name), incident.began_at)
 
     def _judged(
-        self, levels: list[LevelChanged], silences: list[SilenceChanged], transitions: list[Transition]
+        self,
+        levels: list[LevelChanged],
+        silences: list[SilenceChanged],
+        transitions: list[Transition],
+        shifts: Sequence[Shift] = (),
+        warned: Sequence[Warned] = (),
     ) -> Judged:
         for silence in silences:
             transitions += self.incidents.silence_changed(silence)
@@ -122,7 +140,8 @@ class Engine:
             transitions += self.incidents.level_changed(
                 change, signal, limit, self._reason(signal.series_id, change.at)
             )
-        return Judged(levels, silences, transitions)
+        warned = [*warned, *self.early.flapping.step(levels)]
+        return Judged(levels, silences, transitions, list(shifts), warned)
 
     def _reason(self, series_id: int, at: int) -> str | None:
         """Return what the check said of this very measurement."""
@@ -154,6 +173,7 @@ class Engine:
         if len(catalogue.signals) > known:
             new = catalogue.signals[known:]
             self.levels.extend(new)
+            self.early.extend(new)
             self._series_of = np.concatenate([self._series_of, [s.series_id for s in new]])
         if len(catalogue.series) > len(self._node_of):
             more = [self._node_number((s.site, s.node)) for s in catalogue.series[len(self._node_of) :]]
@@ -171,12 +191,14 @@ class Engine:
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the state for a checkpoint: columns by name, and the rest as plain data."""
+        early, watched = self.early.save()
         plain = {
             "silence": self.silence.save(),
             "incidents": self.incidents.save(),
             "expired_at": self._expired_at,
+            **watched,
         }
-        return {**self.levels.save(), "node_measured_at": self._measured_at}, plain
+        return {**self.levels.save(), **early, "node_measured_at": self._measured_at}, plain
 
     def load(self, columns: dict[str, Any], plain: dict[str, Any]) -> None:
         """Take back what `save` returned; the catalogue must be restored already."""
@@ -184,6 +206,7 @@ class Engine:
         measured = columns["node_measured_at"]
         self._measured_at[: len(measured)] = measured
         self.levels.load(columns)
+        self.early.load(columns, plain)
         self.silence.load(plain["silence"])
         self.incidents.load(plain["incidents"])
         self._expired_at = plain["expired_at"]

@@ -96,10 +96,14 @@ class Places:
         """Know these services instead."""
         self._services = {target: service.service for service in services for target in service.targets}
 
+    def service(self, series: Series) -> str:
+        """Return the inventory's service that a series is about, "" where it is about none."""
+        return self._services.get(series.target) or self._services.get(endpoint(series.target)) or ""
+
     def of(self, series: Series) -> Place:
         """Return the place that a series is about."""
-        service = self._services.get(series.target) or self._services.get(endpoint(series.target))
-        if service is not None:
+        service = self.service(series)
+        if service:
             return Place("service", series.site, service)
         if series.check == "icmp_echo":
             return Place("path", series.site, series.target)

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from checks.limits import say
 from checks.line_protocol import LineError, decode, logical_lines
 from collector.catalogue import Catalogue
 from collector.columns import Decoder
 from collector.detect.levels import LEVELS
+from collector.detect.warned import words
 from collector.engine import Engine
 from collector.words import cause, local, seen
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from collector.config import Config
     from collector.detect.levels import LevelChanged
+    from collector.detect.shifts import Shift
+    from collector.detect.warned import Warned
     from collector.engine import Judged
     from collector.incidents import Transition
 
@@ -95,6 +99,10 @@ def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:
             "from": was,
             "to": now,
         }
+    for shift in judged.shifts:
+        yield _shift(shift, catalogue)
+    for warned in judged.warned:
+        yield _warned(warned, catalogue)
     for transition in judged.transitions:
         if transition.tell is not None:
             yield _incident(transition)
@@ -116,6 +124,44 @@ def _signal(change: LevelChanged, catalogue: Catalogue) -> Found:
         "value": change.value,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _warned(warned: Warned, catalogue: Catalogue) -> Found:
+    signal = catalogue.signals[warned.signal]
+    was, now = ("green", "yellow") if warned.now else ("yellow", "green")
+    told = {
+        "type": "signal",
+        "at": warned.known_at,
+        "site": signal.series.site,
+        "node": signal.series.node,
+        "check": signal.series.check,
+        "target": signal.series.target,
+        "metric": signal.metric,
+        "from": was,
+        "to": now,
+        "why": warned.kind,
+        "began_at": warned.began_at,
+        "value": warned.value,
+        "usual": warned.usual,
+        "words": words(warned, signal.metric) if warned.now else None,
+    }
+    return {name: value for name, value in told.items() if value is not None and value == value}  # noqa: PLR0124  (no NaN)
+
+
+def _shift(shift: Shift, catalogue: Catalogue) -> Found:
+    signal = catalogue.signals[shift.signal]
+    return {
+        "type": "shift",
+        "at": shift.known_at,
+        "site": signal.series.site,
+        "node": signal.series.node,
+        "check": signal.series.check,
+        "target": signal.series.target,
+        "metric": signal.metric,
+        "began_at": shift.began_at,
+        "before": shift.before,
+        "after": shift.after,
+    }
 
 
 def _incident(transition: Transition) -> Found:
@@ -143,4 +189,9 @@ def in_words(found: Found) -> str:
             + (f" [{shown}]" if shown else "")
         )
     what = " ".join(part for part in (found["check"], found["target"], found["metric"]) if part)
+    if found["type"] == "shift":
+        before, after = (say(found["metric"], found[side]) for side in ("before", "after"))
+        return f"{at}  shift   {before} → {after}  site {found['site']} {what}, since {local(found['began_at'])}"
+    if "words" in found:
+        what = f"{found['check']} {found['target']}: {found['words']['en']}"
     return f"{at}  signal  {found['from']} → {found['to']}  site {found['site']} {what}"

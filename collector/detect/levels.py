@@ -7,19 +7,21 @@ miss by a jitter, and a batch of thousands of values is judged by a few operatio
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from checks.limits import Limit, base_metric
+from collector.detect.evidence import Evidence, packets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from collector.catalogue import Signal
+    from collector.catalogue import Series, Signal
 
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -57,11 +59,19 @@ class Levels:
     State is a set of columns indexed by signal number, kept by `save` and taken back by `load`.
     """
 
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        """Judge by `limits`; a signal that none of them names is never judged."""
+    def __init__(self, limits: Sequence[Limit], service_of: Callable[[Series], str] = lambda _: "") -> None:
+        """Judge by `limits`; a signal that none of them names is never judged. `service_of` names a series' service."""
         self.limits = [None, *limits]
-        self._rows = {(limit.check, limit.metric): row for row, limit in enumerate(limits, 1)}
+        self._rows: defaultdict[tuple[str, str], list[tuple[int, Limit]]] = defaultdict(list)
+        for row, limit in enumerate(limits, 1):
+            self._rows[limit.check, limit.metric].append((row, limit))
+        self._service_of = service_of
         self._bounds = _columns(limits)
+        self.evidence = Evidence()
+        self._packets_of = np.zeros(0, dtype=np.int64)  # by signal: the one that counts its packets
+        self._counts = np.zeros(0, dtype=np.bool_)  # by signal: whether it counts packets
+        self._count_of: dict[tuple[int, str], int] = {}
+        self._waiting: dict[tuple[int, str], list[int]] = {}
         self.limit_of = np.zeros(0, dtype=np.int16)
         self.level = np.zeros(0, dtype=np.int8)
         self.value = np.full(0, np.nan)
@@ -75,10 +85,38 @@ class Levels:
 
     def extend(self, signals: Sequence[Signal]) -> None:
         """Learn of signals, in the order of their numbers."""
-        rows = [self._rows.get((s.series.check, base_metric(s.metric)), 0) for s in signals]
+        rows = [self._row(signal) for signal in signals]
         self._grow(self.known + len(rows))
         self.limit_of[self.known : self.known + len(rows)] = rows
         self.known += len(rows)
+        self._count(signals, rows)
+
+    def _row(self, signal: Signal) -> int:
+        """Return the row of the limit that is nearest to a signal, 0 where none is for it."""
+        series, best = signal.series, (-1, 0)
+        for row, limit in self._rows.get((series.check, base_metric(signal.metric)), ()):
+            if limit.sites and series.site not in limit.sites:
+                continue
+            if limit.service and limit.service != self._service_of(series):
+                continue
+            best = max(best, (2 * bool(limit.sites) + bool(limit.service), row))
+        return best[1]
+
+    def _count(self, signals: Sequence[Signal], rows: Sequence[int]) -> None:
+        """Learn which of these signals are shares of packets, and which count them."""
+        names = {limit.packets for limit in self.limits if limit is not None and limit.packets}
+        for signal, row in zip(signals, rows, strict=True):
+            limit, (name, bracket, instance) = self.limits[row], signal.metric.partition("[")
+            if name in names:
+                self._count_of[signal.series_id, signal.metric] = signal.id
+                self._counts[signal.id] = True
+                self._packets_of[self._waiting.pop((signal.series_id, signal.metric), [])] = signal.id
+            if limit is not None and limit.packets:
+                self.evidence.watch(signal.id, self._bounds.enter[row], self._bounds.leave[row])
+                key = signal.series_id, f"{limit.packets}{bracket}{instance}"
+                self._packets_of[signal.id] = self._count_of.get(key, _UNSAID)
+                if key not in self._count_of:
+                    self._waiting.setdefault(key, []).append(signal.id)
 
     def step(
         self, signals: Ints, measured_at: Ints, values: Floats, known_at: Ints, sent_at: int
@@ -89,17 +127,22 @@ class Levels:
         sender's clock: then the clock has been put right since, and waiting for it would be silence.
         """
         judged = self.limit_of[signals] > 0
+        counts = self._counts[signals]
+        counted = signals[counts], measured_at[counts], values[counts]
         signals, measured_at, values, known_at = signals[judged], measured_at[judged], values[judged], known_at[judged]
+        packets = self._packets(signals, measured_at, *counted)
         first = self._first_of_each(signals)
         if first.all():
-            return self._step_once(signals, measured_at, values, known_at, sent_at)
+            return self._step_once(signals, measured_at, values, known_at, packets, sent_at)
         # Several values of one signal: the oldest first, whatever order they came in.
         order = np.argsort(measured_at, kind="stable")
         changes: list[LevelChanged] = []
         while len(order):
             chosen = self._first_of_each(signals[order])
             now = order[chosen]
-            changes += self._step_once(signals[now], measured_at[now], values[now], known_at[now], sent_at)
+            changes += self._step_once(
+                signals[now], measured_at[now], values[now], known_at[now], packets[now], sent_at
+            )
             order = order[~chosen]
         return changes
 
@@ -116,12 +159,24 @@ class Levels:
             LevelChanged(s, w, UNKNOWN, None, now, now, now) for s, w in zip(stale.tolist(), was.tolist(), strict=True)
         ]
 
-    def _step_once(self, signals: Ints, at: Ints, values: Floats, known_at: Ints, sent_at: int) -> list[LevelChanged]:
+    def _packets(self, signals: Ints, at: Ints, counts: Ints, counted_at: Ints, numbers: Floats) -> Floats:
+        """Return how many packets each value is a share of; 0 where it is no share of packets."""
+        of = self._packets_of[signals]
+        share = of != _NO_SHARE
+        packets = np.zeros(len(signals))
+        if share.any():
+            packets[share] = packets_of(of[share], at[share], counts, counted_at, numbers)
+        return packets
+
+    def _step_once(
+        self, signals: Ints, at: Ints, values: Floats, known_at: Ints, packets: Floats, sent_at: int
+    ) -> list[LevelChanged]:
         """Judge values of distinct signals."""
         last = self.measured_at[signals]
         newer = (at > last) | (last > sent_at)
         if not newer.all():
             signals, at, values, known_at = signals[newer], at[newer], values[newer], known_at[newer]
+            packets = packets[newer]
         self.measured_at[signals] = at
         self.value[signals] = values
         bounds, row = self._bounds, self.limit_of[signals]
@@ -129,6 +184,11 @@ class Levels:
         beyond = turned >= bounds.enter[row]
         back = turned < bounds.leave[row]
         level = self.level[signals]
+        share = packets > 0
+        if share.any():
+            beyond[share], back[share], self._began_at[signals[share]] = self.evidence.weigh(
+                signals[share], at[share], values[share], packets[share], level[share] == GREEN
+            )
         history = self._beyond[signals]
         # At rest: green, nothing beyond any limit now or lately. Nearly all values are, and cost no more than this.
         busy = beyond.any(axis=1) | history.any(axis=1) | (level != GREEN)
@@ -137,8 +197,9 @@ class Levels:
         if not busy.all():
             signals, at, values, known_at, row = signals[busy], at[busy], values[busy], known_at[busy], row[busy]
             beyond, back, level, history = beyond[busy], back[busy], level[busy], history[busy]
+            share = share[busy]
         mask, k = bounds.mask[row][:, None], bounds.k[row][:, None]
-        fresh = beyond.any(axis=1) & ~history.any(axis=1)
+        fresh = beyond.any(axis=1) & ~history.any(axis=1) & ~share
         self._began_at[signals[fresh]] = at[fresh]
         history = ((history << np.uint64(1)) | beyond.astype(np.uint64)) & mask
         behind = ((self._back[signals] << np.uint64(1)) | back.astype(np.uint64)) & mask
@@ -162,6 +223,7 @@ class Levels:
         # What counts towards leaving begins anew once a level is entered, and towards entering once it is left.
         self._back[signals[worse]] = 0
         self._beyond[signals[~worse]] = 0
+        self.evidence.moved(signals, worse)
         began = np.where((now > GREEN) & (self._began_at[signals] > 0) & worse, self._began_at[signals], at)
         self.since[signals] = began
         columns = (signals, was, now, values, at, began, known_at)
@@ -185,7 +247,8 @@ class Levels:
 
     def save(self) -> dict[str, Any]:
         """Return the state as named columns, for a checkpoint."""
-        return {name.strip("_"): getattr(self, name)[: self.known] for name in _COLUMNS if name not in _REBUILT}
+        columns = {name.strip("_"): getattr(self, name)[: self.known] for name in _COLUMNS if name not in _REBUILT}
+        return {**columns, **self.evidence.save()}
 
     def load(self, saved: dict[str, Any]) -> None:
         """Take back what `save` returned; the signals must be known already."""
@@ -193,10 +256,12 @@ class Levels:
             if name not in _REBUILT:
                 column = saved[name.strip("_")]
                 getattr(self, name)[: len(column)] = column
+        self.evidence.load(saved)
         unlimited = self.limit_of[: self.known] == 0  # a limit taken out of the configuration ends its verdict
         self.level[: self.known][unlimited] = UNKNOWN
 
 
+_NO_SHARE, _UNSAID = -2, -1
 _COLUMNS: dict[str, Any] = {
     "limit_of": 0,
     "level": UNKNOWN,
@@ -207,8 +272,10 @@ _COLUMNS: dict[str, Any] = {
     "_beyond": 0,
     "_back": 0,
     "_scratch": 0,
+    "_packets_of": _NO_SHARE,
+    "_counts": False,
 }
-_REBUILT = {"limit_of", "_scratch"}
+_REBUILT = {"limit_of", "_scratch", "_packets_of", "_counts"}
 
 
 def _columns(limits: Sequence[Limit]) -> _Bounds:
@@ -219,8 +286,8 @@ def _columns(limits: Sequence[Limit]) -> _Bounds:
         sign.append(turn)
         enter.append([turn * level.enter if level else np.inf for level in (limit.yellow, limit.red)])
         leave.append([turn * level.leave if level else np.inf for level in (limit.yellow, limit.red)])
-        k.append(limit.k)
-        mask.append((1 << limit.n) - 1)
+        k.append(1 if limit.packets else limit.k)
+        mask.append(1 if limit.packets else (1 << limit.n) - 1)
     return _Bounds(
         np.array(sign),
         np.array(enter),

@@ -6,7 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_LONGEST = 400
+_LONGEST = 2000
+_MOST_LINES = 20
+_ANSIBLES = re.compile(  # what Ansible puts before the words that matter
+    r"^((Task failed|Action failed|Finalization of task args for '[^']*' failed|Error while resolving value for '[^']*'"
+    r"|The filter plugin '[^']*' failed|Error rendering template): )+"
+)
+_WORDY = ("msg", "stderr", "module_stderr", "module_stdout", "stdout", "exception")
 _HIDDEN = "its output is hidden because it may hold secrets"
 
 
@@ -105,7 +111,7 @@ def explain(result: Mapping[str, Any], *, address: str = "", unreachable: bool =
 
 
 def _all_text(result: Mapping[str, Any]) -> str:
-    parts = [str(result.get(key, "")) for key in ("msg", "stderr", "module_stderr", "module_stdout", "stdout", "exception")]
+    parts = [str(result.get(key, "")) for key in _WORDY]
     for item in result.get("results") or ():
         if isinstance(item, Mapping) and (item.get("failed") or item.get("unreachable")):
             parts.append(_all_text(item))
@@ -123,5 +129,6 @@ def _first(result: Mapping[str, Any]) -> str:
         words = next((each.splitlines()[-1] for each in told if each), words or "it failed and said nothing")
         if result.get("rc") not in (None, 0, 1):
             words = f"{words} (exit code {result['rc']})"
-    words = " ".join(words.split()).removeprefix("Task failed: ").removeprefix("Action failed: ")
+    lines = [" ".join(_ANSIBLES.sub("", line).split()) for line in words.splitlines() if line.strip()]
+    words = "\n".join(lines[:_MOST_LINES])
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"

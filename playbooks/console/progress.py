@@ -34,6 +34,7 @@ class Progress:
     wave: str = ""
     sites: dict[str, Site] = field(default_factory=dict)
     members: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)  # what changed once for all of them
 
     def know(self, site: str, name: str) -> Site:
         """Return a site, made on first sight."""
@@ -68,11 +69,13 @@ class Progress:
         lines = [f"✖ {site.title()}: {site.failed}" for site in self.sites.values() if site.failed]
         changed = [site for site in self.sites.values() if site.changes]
         lines += [f"  {site.title()}: {named(site.changes, check=check)}" for site in changed]
+        lines += [f"  for all: {named(self.shared, check=check)}"] if self.shared else []
         failed = sum(bool(site.failed) for site in self.sites.values())
         accepted = sum(site.accepted for site in self.sites.values())
+        count = len(changed) or int(bool(self.shared))
         parts = [f"{len(self.sites)} {plural('site', len(self.sites))}"]
         parts += [f"{accepted} accepted"] if accepted else []
-        parts += [f"{len(changed)} {'would change' if check else 'changed'}", f"{failed} failed"]
+        parts += [f"{count} {'would change' if check else 'changed'}", f"{failed} failed"]
         return [*lines, f"{', '.join(parts)}; {duration(seconds)}"]
 
 

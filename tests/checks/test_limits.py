@@ -67,7 +67,10 @@ def test_values_are_written_as_people_read_them() -> None:
         ({"red": {"enter": 1, "leave": 1}, "n": 65}, "expected `int` <= 64"),
         ({"red": {"enter": 1, "leave": 1}, "metric": "a[b]"}, "metric is written without its instance: a"),
         ({"red": {"enter": 1}}, "$.red.leave: is missing"),
-        ({"rod": {}}, "$.rod: is unknown; there are: above, check, k, metric, n, red, words, yellow"),
+        (
+            {"rod": {}},
+            "$.rod: is unknown; there are: above, check, k, metric, n, packets, red, service, sites, words, yellow",
+        ),
     ],
 )
 def test_a_limit_that_cannot_be_meant_is_refused(given: dict[str, object], message: str) -> None:

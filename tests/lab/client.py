@@ -1,4 +1,4 @@
-"""A lab as its user has it: `with Lab.up(...) as lab: lab.cut("31120")`. The command `lab` is a thin layer over this."""
+"""A lab as its user has it: `with Lab.up(…) as lab: lab.ask("cut", line="31120")`. The command calls this."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.lab import owner
-from tests.lab.keys import ssh_options
+from tests.lab import groups, owner
+from tests.lab.keys import ssh_options, ssh_settings
 from tests.lab.made import Made
 from tests.lab.places import RUNTIME, Places
 from tests.lab.plan import CONTROL
@@ -81,9 +81,14 @@ class Lab:
         raise LabError("the lab's owner ended before it was up")
 
     def _stop_owner(self) -> None:
-        if self._owner is not None:
+        if self._owner is None:
+            return
+        if self._owner.poll() is None:
             self._owner.terminate()
-            self._owner.wait(_DOWN_SECONDS)
+        self._owner.wait(_DOWN_SECONDS)
+        for stream in (self._owner.stdin, self._owner.stdout):
+            if stream is not None:
+                stream.close()
 
     def __enter__(self) -> Self:
         """Give the lab for the length of a block."""
@@ -114,11 +119,7 @@ class Lab:
             os.close(lock)
         if RUNTIME.exists() and not any(RUNTIME.iterdir()):
             RUNTIME.rmdir()
-        if self._owner is not None:
-            self._owner.wait(_DOWN_SECONDS)
-            for stream in (self._owner.stdin, self._owner.stdout):
-                if stream is not None:
-                    stream.close()
+        self._stop_owner()
         return there
 
     def _owner_pid(self) -> int:
@@ -144,7 +145,9 @@ class Lab:
 
     def in_control(self, *argv: str) -> list[str]:
         """Return a command that runs `argv` at the control node."""
-        return ["ip", "netns", "exec", self.places.space(CONTROL), *argv]
+        # In a group of the lab's: what stays behind there, as ssh's shared connections do, ends with the lab.
+        within = groups.paths(self.places.prefix, CONTROL)
+        return groups.inside(within, ["ip", "netns", "exec", self.places.space(CONTROL), *argv])
 
     def ssh_command(self, host: str, *argv: str) -> list[str]:
         """Return a command that runs `argv` at a host over the network, as Ansible reaches it."""
@@ -170,11 +173,24 @@ class Lab:
         ]
 
     def ansible_command(self, *words: str, program: str = "ansible-playbook") -> list[str]:
-        """Return a command that runs Ansible at the control node with this lab's inventory, key and known hosts."""
-        options = " ".join(ssh_options(self.places)[:2] + ssh_options(self.places)[4:])
-        variables = {"ansible_ssh_common_args": options, "ansible_ssh_private_key_file": str(self.places.key)}
-        more = ["-i", str(self.places.inventory), "-e", json.dumps(variables)]
-        return self.in_control(str(ROOT / ".venv" / "bin" / program), *more, *words)
+        """Return a command that runs Ansible at the control node with this lab's inventory, key and known hosts.
+
+        Connections that stay open and facts that are remembered are this lab's own: other labs have the same addresses.
+        """
+        folder = self.places.folder
+        own = {
+            "ANSIBLE_CONFIG": ROOT / "ansible.cfg",
+            "ANSIBLE_INVENTORY": self.places.inventory,
+            "ANSIBLE_PRIVATE_KEY_FILE": self.places.key,
+            "ANSIBLE_SSH_COMMON_ARGS": " ".join(
+                f"-o{name}={value}" for name, value in ssh_settings(self.places).items()
+            ),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": folder / "connections",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": folder / "facts",
+            "ANSIBLE_LOCAL_TEMP": folder / "ansible",
+            "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+        }
+        return self.in_control("env", *(f"{name}={value}" for name, value in own.items()), program, *words)
 
     def ssh(self, host: str, *argv: str, check: bool = True) -> str:
         """Run a command at a host over the network and return its output."""

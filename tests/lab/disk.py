@@ -1,4 +1,4 @@
-"""A host's disk: a file of limited size, over the base that all share; and what a technician leaves on it at the site."""
+"""A host's disk: a file of limited size over the base of all, and what a technician leaves on it at the site."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Disk:
         self.root.mkdir()
         with self._image.open("wb") as image:
             image.truncate(megabytes << 20)
-        # Without a journal and without waiting for this machine's disk: a power cut in the lab spares the machine's memory.
+        # No journal, no waiting for this machine's disk: a power cut in the lab spares the machine's memory.
         await ado("mkfs.ext4", "-q", "-m0", "-O", "^has_journal", str(self._image))
         made.will_be("mount", self._own)
         await ado("mount", "-o", "loop,noatime", str(self._image), str(self._own))
@@ -88,7 +88,7 @@ class Disk:
         _write(self.root / "root/.ssh/authorized_keys", authorized, 0o600)
         (self.root / "root/.ssh").chmod(0o700)
         for port in host.ports:
-            if not port.left_alone:
+            if port.addresses:
                 # After all names that a playbook may choose: the first file that matches a device counts.
                 _write(etc / f"systemd/network/90-{port.device}.network", network_file(port))
         wants = etc / "systemd/system/multi-user.target.wants"
@@ -99,8 +99,6 @@ class Disk:
 def network_file(port: Port) -> str:
     """Return systemd-networkd's file for a device as it is set up by hand at a site."""
     lines = ["# Set up by hand when the machine was put up.", "[Match]", f"Name={port.device}", "", "[Network]"]
-    if port.dhcp:
-        lines.append("DHCP=ipv4")
     lines += [f"Address={address}" for address in port.addresses]
     if port.gateway:
         lines.append(f"Gateway={port.gateway}")

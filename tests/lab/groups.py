@@ -44,6 +44,11 @@ def make(groups: list[Path]) -> None:
 
 
 def inside(groups: list[Path], argv: list[str]) -> list[str]:
-    """Return a command that runs `argv` in groups, and that ends when whoever started it does."""
+    """Return a command that runs `argv` in groups."""
     script = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift; exec "$@"'
-    return ["setpriv", "--pdeathsig", "KILL", "sh", "-c", script, "sh", *map(str, groups), "--", *argv]
+    return ["sh", "-c", script, "sh", *map(str, groups), "--", *argv]
+
+
+def bound(groups: list[Path], argv: list[str]) -> list[str]:
+    """Return a command that runs `argv` in groups and that is killed when whoever started it ends."""
+    return ["setpriv", "--pdeathsig", "KILL", *inside(groups, argv)]

@@ -1,4 +1,4 @@
-"""What a line does to a frame, as a step without clock or I/O: delay, jitter, loss, reordering, duplicates, damage, rate.
+"""What a line does to a frame, a step without clock or I/O: delay, jitter, loss, reordering, duplicates, damage, rate.
 
 The words are those of Linux' netem, which this kernel need not have.
 """
@@ -20,10 +20,10 @@ class Impairment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one direction of a line does. Ratios are 0 to 1, each frame's fate its own unless `loss_burst` says else.
 
     `jitter_seconds` is added, evenly distributed between none and all of it; frames keep their order. A reordered
-    frame is held back `reorder_seconds` more, so that those behind overtake it. `loss_burst` is the mean number of frames
-    that are lost in a row (a Gilbert model). A rate of 0 is no limit; behind one, `queue_seconds` of traffic may wait.
-    `mtu` (0: any) drops IP packets that are longer without a word, as a black hole does. `clock_shift_seconds` is added to
-    what time servers on the line's upper side say.
+    frame is held back `reorder_seconds` more, so that those behind overtake it. `loss_burst` is the mean number of
+    frames lost in a row (a Gilbert model). A rate of 0 is no limit; behind one, `queue_seconds` of traffic may wait.
+    `mtu` (0: any) drops IP packets that are longer without a word, as a black hole does. `clock_shift_seconds` is
+    added to what time servers say whose answers pass.
     """
 
     delay_seconds: float = 0.0
@@ -40,12 +40,16 @@ class Impairment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock_shift_seconds: float = 0.0
     cut: bool = False
 
+    @property
+    def keeps_frames_whole(self) -> bool:
+        """Whether all it does is to let frames arrive later, so that nothing depends on how data is cut into frames."""
+        usual = {"delay_seconds": self.delay_seconds, "jitter_seconds": self.jitter_seconds}
+        return self == Impairment(**usual, queue_seconds=self.queue_seconds)
 
-class Departure(msgspec.Struct, frozen=True):
-    """One copy of a frame that leaves the line: when (in the clock of what was given), and whether it was damaged."""
 
-    due_at: float
-    damaged: bool = False
+Departure = tuple[
+    float, bool
+]  # one copy of a frame that leaves: due when, in the clock of what was given; damaged or not
 
 
 class Direction:
@@ -53,8 +57,9 @@ class Direction:
 
     def __init__(self, impairment: Impairment, random: Random) -> None:
         """Begin with an idle line; `random` decides every frame's fate."""
-        self.impairment = impairment
         self._random = random
+        self._only_late = False
+        self.become(impairment)
         self._free_at = 0.0
         self._last_due_at = 0.0
         self._losing = False
@@ -62,10 +67,14 @@ class Direction:
     def become(self, impairment: Impairment) -> None:
         """Do something else to the frames that come from now on; those on their way arrive as they would have."""
         self.impairment = impairment
+        self._only_late = impairment.keeps_frames_whole and not impairment.jitter_seconds
 
     def take(self, now: float, frame_bytes: int) -> list[Departure]:
         """Return the copies of a frame that came at `now` (none, one or two), in the order they are due."""
         does = self.impairment
+        if self._only_late:  # the usual case, and most of what a busy line does
+            due_at = self._last_due_at = max(self._last_due_at, now + does.delay_seconds)
+            return [(due_at, False)]
         if does.cut or (does.mtu and frame_bytes - ETHERNET_BYTES > does.mtu) or (does.loss_ratio and self._is_lost()):
             return []
         sent_at = self._sent_at(now, frame_bytes)
@@ -80,9 +89,9 @@ class Direction:
         else:
             self._last_due_at = due_at
         damaged = does.corrupt_ratio > 0 and self._random.random() < does.corrupt_ratio
-        departures = [Departure(due_at, damaged)]
+        departures = [(due_at, damaged)]
         if does.duplicate_ratio and self._random.random() < does.duplicate_ratio:
-            departures.append(Departure(due_at))
+            departures.append((due_at, False))
         return departures
 
     def _sent_at(self, now: float, frame_bytes: int) -> float | None:

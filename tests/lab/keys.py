@@ -37,9 +37,9 @@ def host_key(places: Places, name: str) -> Path:
     return places.key.parent / f"host-{name}"
 
 
-def ssh_options(places: Places) -> list[str]:
+def ssh_settings(places: Places) -> dict[str, str]:
     """Return what every call of ssh needs: our key and no other, known hosts and no others."""
-    pairs = {
+    return {
         "IdentitiesOnly": "yes",
         "UserKnownHostsFile": str(places.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
@@ -47,4 +47,9 @@ def ssh_options(places: Places) -> list[str]:
         "ConnectTimeout": "10",
         "LogLevel": "ERROR",
     }
-    return ["-F", "/dev/null", "-i", str(places.key), *(f"-o{name}={value}" for name, value in pairs.items())]
+
+
+def ssh_options(places: Places) -> list[str]:
+    """Return the same as words of ssh's command line, which then reads no configuration of anybody's."""
+    settings = (f"-o{name}={value}" for name, value in ssh_settings(places).items())
+    return ["-F", "/dev/null", "-i", str(places.key), *settings]

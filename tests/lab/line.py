@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 WAYS = ("up", "down")
+_HAND_SECONDS = 1.0
 FORWARDER = [sys.executable, "-m", "tests.lab.forwarder"]
 
 
@@ -31,6 +32,7 @@ class RunningLine:
         self.line = line
         self.changes: dict[str, dict[str, Any]] = {way: {} for way in WAYS}
         self.plugged = True
+        self._pulled_at = 0.0
         self._places = places
         self._healthy = healthy
         self._process: asyncio.subprocess.Process | None = None
@@ -41,10 +43,15 @@ class RunningLine:
         """Whether nothing passes, so that a routing protocol would look for another way."""
         return not self.plugged or any(changes.get("cut") for changes in self.changes.values())
 
+    def as_dict(self) -> dict[str, object]:
+        """Return what it joins and whether it is of use now, for `lab status`."""
+        line = self.line
+        return {"kind": line.kind, "upper": line.upper, "lower": line.lower, "broken": self.broken}
+
     async def start(self, within: list[Path]) -> None:
         """Start the forwarder, and attach the ends in routers; a host's end comes with its power."""
         self._process = await asyncio.create_subprocess_exec(
-            *groups.inside(within, FORWARDER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+            *groups.bound(within, FORWARDER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
         )
         await self.become({}, {})
         line = self.line
@@ -58,7 +65,9 @@ class RunningLine:
         """Make the device of one end in its namespace."""
         line = self.line
         name, device = (line.upper, line.upper_device) if end == "upper" else (line.lower, line.lower_device)
-        await self._tell(attach=end, space=self._places.space(name), device=device, mac=mac(name, device))
+        await self._tell(
+            attach=end, space=self._places.space(name), device=device, mac=mac(name, device), bulk=line.kind != "access"
+        )
         if end == "lower" and not self.plugged:
             await self._tell(carrier="lower", on=False)
 
@@ -83,6 +92,13 @@ class RunningLine:
 
     async def plug(self, *, plugged: bool) -> None:
         """Put the plug of the lower end in, or pull it out."""
+        now = asyncio.get_running_loop().time()
+        if (
+            plugged
+        ):  # no hand is quicker, and systemd-networkd does not notice what is: then an address is missing for good
+            await asyncio.sleep(self._pulled_at + _HAND_SECONDS - now)
+        else:
+            self._pulled_at = now
         self.plugged = plugged
         await self._tell(carrier="lower", on=plugged)
 

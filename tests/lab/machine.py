@@ -1,4 +1,4 @@
-"""One host while the lab runs: booted by systemd-nspawn on a disk and in a network of its own, with power or without."""
+"""One host while the lab runs: booted by systemd-nspawn, on a disk and in a network of its own, or without power."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import groups
@@ -16,6 +15,8 @@ from tests.lab.network import add_space, plug_in, unplug
 from tests.lab.programs import LabError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab.line import RunningLine
     from tests.lab.made import Made
     from tests.lab.places import Places
@@ -64,7 +65,9 @@ class Machine:
 
     def as_dict(self) -> dict[str, object]:
         """Return its state, for `lab status`."""
-        return {"state": self.state, "leader": self.leader, "boots": self.boots}
+        host = self.host
+        where = {"site": host.site, "kind": host.kind, "address": host.address}
+        return where | {"state": self.state, "leader": self.leader, "boots": self.boots}
 
     async def _boot(self) -> None:
         self.state, self.leader = "booting", 0
@@ -77,7 +80,7 @@ class Machine:
         notify = self._listen()
         with self._console().open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
-                *groups.inside(self._groups, self._command()),
+                *groups.bound(self._groups, self._command()),
                 stdin=asyncio.subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
                 env={**os.environ, "NOTIFY_SOCKET": notify, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
             )  # fmt: skip

@@ -1,7 +1,7 @@
 """What a lab has made on this machine: written down before it is made, and undone from that, whoever is left to do it.
 
-A line of the record is `kind path`. Undoing goes from the last to the first and does not mind what is gone already, so it
-can follow a kill at any moment. Nothing is undone that is not in the record.
+A line of the record is `kind path`. Undoing goes from the last to the first and does not mind what is gone already,
+so it can follow a kill at any moment. Nothing is undone that is not in the record.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ def set_routes(places: Places, table: dict[str, dict[str, str]]) -> None:
 def _names(plan: Plan, places: Places, made: Made) -> None:
     """Give programs in the control node's namespace its resolver, not this machine's: `ip netns exec` reads it."""
     folder = Path("/etc/netns", places.space(CONTROL))
+    made.will_be("shared", folder.parent)
     made.will_be("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     centre = next((host.address for host in plan.hosts if host.kind == "data_centre_host"), "")

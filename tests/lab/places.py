@@ -66,7 +66,7 @@ class Places:
 
     @property
     def inventory(self) -> Path:
-        """This lab's own copy of the inventory, which playbooks may write to."""
+        """The lab's own copy of the inventory, which playbooks may write to."""
         return self.folder / "inventory"
 
     def space(self, name: str) -> str:

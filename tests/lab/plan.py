@@ -1,7 +1,7 @@
 """The virtual province on paper: from an inventory to machines, switches, routers, lines and routes. Nothing here acts.
 
-A *space* is a network namespace: one a host, one a switch of a site's LAN, one a router of the carrier's, and two at the
-data centre: `router` and `control`, where Ansible runs.
+A *space* is a network namespace: one for each host, switch of a site's LAN and router of the carrier's, and two at the
+data centre: `router`, and `control`, where Ansible runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tests.lab.tree import Group, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 ROUTER, CONTROL, DATA_CENTRE = "router", "control", "data-centre"
@@ -34,12 +35,6 @@ class Port:
     gateway: str = ""
     switch: str = ""
     line: str = ""
-    dhcp: bool = False
-
-    @property
-    def left_alone(self) -> bool:
-        """Whether nobody configures it when the host is set up at its site."""
-        return not (self.addresses or self.dhcp)
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,6 @@ class Line:
     lower: str
     lower_device: str
     lower_address: str = ""
-    gateway: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,11 +96,11 @@ class Plan:
         """Return the line by which a router of the carrier's hangs on what is above it."""
         return next((line for line in self.lines if line.lower == space and line.kind != "access"), None)
 
-    def routes(self, broken: Collection[str]) -> dict[str, dict[str, str]]:
+    def routes(self, broken: AbstractSet[str]) -> dict[str, dict[str, str]]:
         """Return each router's routes (network to next hop), with the lines in `broken` out of use.
 
-        It stands for the carrier's routing protocol: a site with two lines is reached by the first that is whole all the
-        way up, and by its first line if none is.
+        It stands for the carrier's routing protocol: a site with two lines is reached by the first that is whole all
+        the way up, and by its first line if none is.
         """
         table: dict[str, dict[str, str]] = {name: {} for name in (ROUTER, *self.routers)}
         for name in self.routers:
@@ -115,20 +109,16 @@ class Plan:
                 table[name]["default"] = _host_part(above.upper_address)
         for lan, ways in self.lans.values():
             whole = [way for way in ways if not broken & {line.name for line in self._up_from(way.line)}]
-            self._lead_down(table, lan, (whole or list(ways))[0])
+            way = (whole or ways)[0]
+            table[self.line(way.line).upper][lan] = way.via
+            self._lead_down(table, lan, self.line(way.line))
         for line in self.lines:
-            if line.kind == "access" or line.kind == "backbone":
-                network = str(ipaddress.ip_interface(line.upper_address).network)
-                self._lead_down(table, network, None, line)
+            self._lead_down(table, str(ipaddress.ip_interface(line.upper_address).network), line)
         return table
 
-    def _lead_down(
-        self, table: dict[str, dict[str, str]], network: str, way: Way | None, line: Line | None = None
-    ) -> None:
-        path = self._up_from(way.line if way else line.name)  # type: ignore[union-attr]  # one of both is given
-        if way:
-            table[path[0].upper][network] = way.via
-        for above in path[1:]:
+    def _lead_down(self, table: dict[str, dict[str, str]], network: str, line: Line) -> None:
+        """Let every router above a line's upper end send what is for `network` down to it."""
+        for above in self._up_from(line.name)[1:]:
             table[above.upper][network] = _host_part(above.lower_address)
 
     def _up_from(self, name: str) -> list[Line]:
@@ -187,7 +177,7 @@ class _Maker:
         parent = group.parent if group.parent != "all" else ""
         upper, lower = (str(ipaddress.ip_interface(f"{a}/30")) for a in next(self._backbone).hosts())
         # The top of the tree hangs on the data centre, by the data centre's own uplink.
-        name = group.name if parent else DATA_CENTRE
+        name = DATA_CENTRE if not self.lines else group.name
         self.lines.append(
             Line(name, "backbone" if parent else "data_centre", parent or ROUTER, f"to-{len(self.lines)}", upper,
                  group.name, "up", lower)
@@ -236,12 +226,11 @@ class _Maker:
         return ports
 
     def _inside(self, address: str, lan: str, switch: str, *, is_centre: bool) -> list[Port]:
-        if not is_centre:
-            return [Port("eth0", switch=switch, dhcp=True)]
-        length = ipaddress.ip_network(lan).prefixlen
-        more = [self.tree.variable("data_centre_one_stop")]
-        addresses = dict.fromkeys(f"{each}/{length}" for each in (address, *more) if each)
-        return [Port("eth0", tuple(addresses), str(self.tree.variable("data_centre_router")), switch=switch)]
+        network = ipaddress.ip_network(lan)
+        more = [self.tree.variable("data_centre_one_stop")] if is_centre else []
+        gateway = self.tree.variable("data_centre_router") if is_centre else str(network[1])
+        addresses = dict.fromkeys(f"{each}/{network.prefixlen}" for each in (address, *more) if each)
+        return [Port("eth0", tuple(addresses), str(gateway), switch=switch)]
 
 
 def make_plan(inventory: Path, only: Collection[str] = ()) -> Plan:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tests.lab import base, groups, keys, network
 from tests.lab.line import RunningLine
 from tests.lab.machine import Machine
+from tests.lab.plan import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ class Province:
         await asyncio.to_thread(network.lay, self.plan, self.places, self._made)
         within = groups.paths(self.places.prefix, "lines")
         groups.make(within)
+        groups.make(groups.paths(self.places.prefix, CONTROL))
         await asyncio.gather(*(line.start(within) for line in self.lines.values()))
         await asyncio.gather(*(self._up(machine, system) for machine in self.machines.values()))
         await self.route()

@@ -33,14 +33,8 @@ class Verbs:
         return {
             "name": province.places.name,
             "sites": plan.site_names,
-            "hosts": {
-                name: machine.as_dict() | {"site": machine.host.site, "kind": machine.host.kind, "address": machine.host.address}
-                for name, machine in province.machines.items()
-            },
-            "lines": {
-                name: {"kind": line.line.kind, "upper": line.line.upper, "lower": line.line.lower, "broken": line.broken}
-                for name, line in province.lines.items()
-            },
+            "hosts": {name: machine.as_dict() for name, machine in province.machines.items()},
+            "lines": {name: line.as_dict() for name, line in province.lines.items()},
             "faults": self._faults,
         }  # fmt: skip
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -21,7 +22,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result, or fail with who runs what since when."""
         super().run(tmp, task_vars)
-        me = holder((task_vars or {}).get("run_lock_what", "a playbook"))
+        me = holder(", ".join(Path(name).name for name in context.CLIARGS["args"]))
         answer = self._ask(me, [], task_vars)
         held = answer.get("held_by")
         if held and held.get("machine") == me["machine"] and not lives(held["run"]):
@@ -56,7 +57,7 @@ def boot() -> str:
 
 
 def started(pid: int) -> str:
-    """Return when a process began, in ticks since boot: with its number it names one process; "" where there is none."""
+    """Return when a process began, in ticks since boot, or "" where there is none: with its number it names one."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
@@ -71,11 +72,15 @@ def lives(run: str) -> bool:
 
 def refusal(held: dict[str, Any], me: dict[str, str]) -> str:
     """Say who has the lock and what there is to do."""
-    where = "this machine" if held["machine"] == me["machine"] else held["node"]
-    pid = f" (process {held['run'].partition('/')[0]})" if where == "this machine" else ""
     since = datetime.fromisoformat(held["since"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    if held["machine"] == me["machine"]:
+        process = held["run"].partition("/")[0]
+        return (
+            f"{held['who']} on this machine has been running {held['what']} since {since} (process {process}): "
+            "wait until it has ended"
+        )
     return (
-        f"{held['who']} on {where}{pid} has been running {held['what']} since {since}, last heard of "
-        f"{held['heard_seconds']} s ago. Wait until it has ended; if it is known to be dead, it is taken over "
-        f"by itself in {held['left']} s, or now with: -e run_lock_take_over=true"
+        f"{held['who']} on {held['node']} has been running {held['what']} since {since}, last heard of "
+        f"{held['heard_seconds']} s ago: wait until it has ended; if it is known to be dead, it is taken over by "
+        f"itself in {held['left']} s, or now with -e run_lock_take_over=true"
     )

@@ -35,6 +35,7 @@ description:
 extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
+_SAYING = ("ansible.builtin.debug", "debug")  # how a playbook speaks to its operator
 _VERDICT = "acceptance_verdict"  # the fact in which the role `acceptance` tells how a site stands
 
 
@@ -49,12 +50,18 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         """Begin with nothing known."""
         super().__init__()
         self._progress = Progress()
-        self._screen = Screen(lambda line, colour: self._display.display(line, color=colour))
+        self._print = self._display.display
+        self._screen = Screen(lambda line, colour: self._print(line, color=colour))
+        if self._screen.live:  # Ansible's own warnings must not be taken for one of the live lines
+            self._display.display = self._print_between
         self._began = time.monotonic()
         self._part = ("", 0.0)  # the role under way, and since when
         self._part_hosts: dict[str, int] = {}  # hosts it ran on, and what it changed there
         self._stopped: list[str] = []  # troubles of the run, not of a site
-        self._hosts = None
+
+    def _print_between(self, *words: Any, **how: Any) -> None:
+        self._screen.clear()
+        self._print(*words, **how)
 
     @property
     def _verbose(self) -> bool:
@@ -73,11 +80,12 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         self._close_part()
         if self._verbose:
             super().v2_playbook_on_play_start(play)
-        self._hosts = play.get_variable_manager()._inventory
+        hosts = play.get_variable_manager()._inventory.get_hosts(play.hosts)
         scope = str(play.get_vars().get("scope", ""))
         wave = scope.replace("_", " ") if scope.startswith("wave_") else ""
-        members = dict(map(_site, self._hosts.get_hosts(play.hosts)))
-        members.pop("", None)
+        members = {code: name for host in hosts for code, name in [_site(host)] if code}
+        if wave:  # the data centre goes along in every wave, and is none of its sites
+            members = {code: name for code, name in members.items() if code != "data-centre"}
         if self._progress.begin(wave, members):
             self._screen.say(f"{wave}: {len(members)} {plural('site', len(members))}", C.COLOR_HIGHLIGHT)
 
@@ -93,8 +101,6 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         *details, last = self._progress.summary(time.monotonic() - self._began, check=check)
         for line in details:
             self._screen.say(line, C.COLOR_ERROR if line.startswith("✖") else C.COLOR_CHANGED)
-        for line in self._stopped:
-            self._screen.say(f"✖ stopped: {line}", C.COLOR_ERROR)
         self._screen.say(last, C.COLOR_ERROR if " 0 failed" not in last or self._stopped else C.COLOR_OK)
 
     # Tasks.
@@ -127,7 +133,11 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
             super().v2_runner_on_ok(result)
         else:
             self._handle_warnings_and_exception(result)
+        if result.task.action in _SAYING:
+            self._screen.say(str(result.result.get("msg", "")), C.COLOR_HIGHLIGHT)
         site = self._finished(result)
+        if result.result.get("changed") and (site is None or result.task.run_once):
+            self._progress.shared.append(_words(result.task))
         if site is None:
             return
         if result.result.get("changed") and not result.task.run_once:
@@ -161,15 +171,17 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
             self._trouble(result, explain(result.result, address=address, unreachable=True))
 
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:
-        """Waiting is no news."""
+        """Say nothing: waiting is no news."""
         if self._verbose:
             super().v2_runner_retry(result)
 
     def v2_on_file_diff(self, result: CallbackTaskResult) -> None:
         """Show a difference under the site and the task that it belongs to."""
-        if any(each.get("diff") for each in (result.result, *(result.result.get("results") or ()))):
+        results = [result.result, *(result.result.get("results") or ())]
+        shown = [self._get_diff(each["diff"]) for each in results if each.get("diff") and each.get("changed")]
+        if any(shown):
             self._screen.say(f"{result.host.name} · {_words(result.task)}", C.COLOR_CHANGED)
-        super().v2_on_file_diff(result)
+            self._screen.say("".join(shown).rstrip())
 
     def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
         """Items are told with their task."""
@@ -253,14 +265,17 @@ def _site(host: Host) -> tuple[str, str]:
 
 
 def _role(task: Task) -> str:
-    return str(task._role.get_name()) if task._role is not None else ""
+    """Return the role that the playbook names: a role's part that another one includes belongs to that one."""
+    found, part = None, task
+    while part is not None:
+        found = getattr(part, "_role", None) or found
+        part = part._parent
+    return str(found.get_name()) if found is not None else ""
 
 
 def _words(task: Task) -> str:
     """Return what a task does, with its role."""
-    name = task.get_name()
-    role = _role(task)
-    return name if not role or name.startswith(f"{role} : ") is False else name.replace(" : ", ": ", 1)
+    return str(task.get_name()).replace(" : ", ": ", 1)
 
 
 def _rescued(task: Task) -> bool:

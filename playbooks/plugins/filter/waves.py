@@ -14,9 +14,9 @@ def waves(sites: Mapping[str, str], sizes: Sequence[str], canary: str = "") -> d
     """Return each site's wave, from 1.
 
     `sites` maps a site to its upstream. `sizes` says how large each wave is: a number, or a share of all sites
-    ("10%"); the last takes what is left. The canary is the first. A wave takes from every upstream in turn, so that what
-    is wrong with one point of presence shows early. The same sites always give the same waves: that is how a rollout
-    that was stopped goes on where it was. `ValueError` for a size that is none, or a canary that is not among them.
+    ("10%"); the last takes what is left. The canary is the first. A wave takes from every upstream in turn, so that
+    what is wrong with one point of presence shows early. The same sites always give the same waves: so a rollout that
+    was stopped goes on where it was. `ValueError` for a size that is none, or a canary that is not among the sites.
     """
     if canary and canary not in sites:
         raise ValueError(f"the canary {canary!r} is not among the sites of this rollout")

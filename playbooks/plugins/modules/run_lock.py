@@ -88,8 +88,8 @@ def ask(module: AnsibleModule) -> dict[str, Any]:
             return {"changed": False}
         over = told is not None and (wanted["take_over"] or told.get("run") in wanted["dead"])
         if told is not None and not ours and not over and now < told["expires_at"]:
-            left = round(told["expires_at"] - now)
-            return {"changed": False, "held_by": {**told, "heard_seconds": round(now - told["renewed_at"]), "left": left}}
+            ages = {"heard_seconds": round(now - told["renewed_at"]), "left": round(told["expires_at"] - now)}
+            return {"changed": False, "held_by": {**told, **ages}}
         _write(descriptor, {**holder, "renewed_at": now, "expires_at": now + wanted["lease_seconds"]})
         return {"changed": False} if told is None or ours else {"changed": False, "took_over": told}
 

@@ -56,7 +56,9 @@ class FilterModule:
 
 def _rules(opening: Opening, networks: Networks) -> list[str]:
     interfaces = [
-        f'{key} "{opening[name]}"' for key, name in (("iifname", "interface"), ("oifname", "out_interface")) if opening.get(name)
+        f'{key} "{opening[name]}"'
+        for key, name in (("iifname", "interface"), ("oifname", "out_interface"))
+        if opening.get(name)
     ]
     services = [_service(protocol, opening) for protocol in _listed(opening.get("protocol"))] or [""]
     rules = []
@@ -100,10 +102,16 @@ def _wrong(opening: Opening, networks: Networks) -> list[str]:
     if not (isinstance(comment, str) and comment and '"' not in comment and len(comment.encode()) <= 120):  # noqa: PLR2004  (nftables takes 127 bytes)
         found.append("comment has to say in at most 120 bytes, without double quotes, what it is for")
     protocols, ports = _listed(opening.get("protocol")), _listed(opening.get("port"))
-    found += [f"protocol {word!r} is none of {', '.join((*_PORTS, *_ECHO))}" for word in protocols if word not in (*_PORTS, *_ECHO)]
+    found += [
+        f"protocol {word!r} is none of {', '.join((*_PORTS, *_ECHO))}"
+        for word in protocols
+        if word not in (*_PORTS, *_ECHO)
+    ]
     if bool(ports) != any(protocol in _PORTS for protocol in protocols):
         found.append("protocol tcp or udp and port belong together")
-    found += [f"port {port!r} is neither 1 to 65535 nor a range such as 5000-5010" for port in ports if not _is_port(port)]
+    found += [
+        f"port {port!r} is neither 1 to 65535 nor a range such as 5000-5010" for port in ports if not _is_port(port)
+    ]
     for name in (*_listed(opening.get("from")), *_listed(opening.get("to"))):
         if name not in networks and not _is_network(name):
             found.append(f"{name!r} is neither an address nor one of firewall_networks ({', '.join(sorted(networks))})")
