@@ -2,7 +2,8 @@
 """Keep the default route on an uplink that reaches the data centre: probe each of them, fail over, fail back.
 
 `nhip-uplinks run` is the service; `nhip-uplinks status` says how the uplinks stand, as a Nagios plug-in does.
-Both read one JSON file, written by the role. Only the standard library: a gateway has nothing else before its agent.
+Both read one JSON file, written by the role. Only the standard library, and all of it in this one file, for a gateway
+has nothing else before its agent.
 """
 
 from __future__ import annotations
