@@ -1,7 +1,7 @@
 # The menu: plain `make` prints it. Each entry does all the set-up it needs; a second call reuses what is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := menu
-.PHONY: menu run test fuzz lint bench lock clean
+.PHONY: menu run test fuzz lint bench bundle lock clean
 
 BIN := .venv/bin
 SET_UP := sh requirements/set_up.sh
@@ -32,6 +32,10 @@ lint: ## ruff, mypy --strict and the table of who may import whom
 bench: ## benchmarks beside their peers; each prints a ratio or a figure
 	@$(SET_UP) test
 	@$(BIN)/python -m bench $(ARGS)
+
+bundle: ## what sites without internet install: wheels and a Debian archive (BUNDLE_EXTRAS=all adds large packages)
+	@$(SET_UP) run
+	@$(BIN)/python -m playbooks.bundle build --extras "$(BUNDLE_EXTRAS)" $(addprefix --sources ,$(BUNDLE_SOURCES))
 
 lock: ## remake every lock file from pyproject.toml and the board's package.json
 	@$(SET_UP) lint

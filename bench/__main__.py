@@ -11,7 +11,7 @@ from bench.common import machine
 HERE = Path(__file__).parent
 BENCHMARKS = (
     *("ingest", "agent_cost", "judging", "detection", "early_warning"),
-    *("figures", "accuracy", "sweep", "reflector", "capacity", "site"),
+    *("figures", "accuracy", "sweep", "reflector", "capacity", "site", "lab_line"),
 )
 
 

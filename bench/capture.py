@@ -46,6 +46,7 @@ class Capture:
     """What was captured; complete once the block has ended."""
 
     packets: list[Seen]
+    frames: list[tuple[int, bytes]]
 
 
 @contextlib.contextmanager
@@ -67,20 +68,27 @@ def capture(line: Line, where: str, what: str) -> Iterator[Capture]:
             process.send_signal(signal.SIGTERM)
             process.wait(10)
             process.stderr.close()
-        found.packets = read(file.read_bytes())
+        whole = file.read_bytes()
+        found.packets = read(whole)
+        found.frames = [(at, frame) for at, frame, _ in frames(whole)]
+
+
+def frames(pcap: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield of each frame in a capture file when it passed (ns), what was kept of it, and its length on the wire."""
+    if int.from_bytes(pcap[:4], "little") != _NANOSECONDS:
+        raise SystemExit("the capture is not in nanoseconds")
+    at = _FILE_HEADER
+    while at + _RECORD.size <= len(pcap):
+        seconds, nanoseconds, kept, length = _RECORD.unpack_from(pcap, at)
+        at += _RECORD.size
+        yield seconds * _SECOND + nanoseconds, pcap[at : at + kept], length
+        at += kept
 
 
 def read(pcap: bytes) -> list[Seen]:
     """Read a capture file of this machine's byte order, with nanoseconds, of Ethernet."""
-    if int.from_bytes(pcap[:4], "little") != _NANOSECONDS:
-        raise SystemExit("the capture is not in nanoseconds")
-    packets, at = [], _FILE_HEADER
-    while at + _RECORD.size <= len(pcap):
-        seconds, nanoseconds, kept, length = _RECORD.unpack_from(pcap, at)
-        at += _RECORD.size
-        frame = pcap[at : at + kept]
-        at += kept
-        stamp = seconds * _SECOND + nanoseconds
+    packets = []
+    for stamp, frame, length in frames(pcap):
         if frame[12:_ETHERNET] != _IPV4:
             packets.append(Seen(stamp, frame[_ARP_SOURCE], 0, b"", length))
             continue

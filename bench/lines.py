@@ -4,34 +4,27 @@
     near ── middle ═ delay ═ far   the same, and every packet takes `delay_seconds` more each way
 
 No machine of a real network is touched: everything lives in namespaces whose names carry this process' id. The kernel
-here may lack netem, so the delay is a forwarder of our own between two TAP devices; it runs in a process of its own.
+here may lack netem, so the delay is the virtual province's forwarder between two TAP devices, a process of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import json
 import os
-import select
 import signal
-import struct
 import subprocess
 import sys
-import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ETHERNET_BYTES = 14  # what TBF and HTB count beside an IP packet
 
-_TUNSETIFF = 0x400454CA
-_IFF_TAP_WITHOUT_INFO = 0x0002 | 0x1000
 _QUEUE_PACKETS = 20_000
-_FRAME_BYTES = 2048
 _made = 0
 
 
@@ -95,8 +88,7 @@ def line(up: Shape, down: Shape | None = None) -> Iterator[Line]:
         yield made
     finally:
         if made.forwarder is not None:
-            made.forwarder.send_signal(signal.SIGTERM)
-            made.forwarder.wait(10)
+            end(made.forwarder)
         for space in (made.near, made.middle, made.far):
             subprocess.run(["ip", "netns", "delete", space], check=False, stderr=subprocess.DEVNULL)
 
@@ -142,14 +134,42 @@ def _lay(made: Line, delay_seconds: float) -> None:
 
 
 def _forwarder(made: Line, delay_seconds: float) -> subprocess.Popen[bytes]:
-    """Start the forwarder and put the ends of its devices where they belong."""
-    names = ("right0", "far0")
-    command = ["ip", "netns", "exec", made.middle, sys.executable, "-m", "bench.lines", str(delay_seconds), *names]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE)
-    assert process.stdout is not None  # noqa: S101  (for mypy)
-    process.stdout.readline()
-    _ip(made.middle, f"link set far0 netns {made.far}")
+    """Start a forwarder between the middle and the far end."""
+    does = {"delay_seconds": delay_seconds}
+    return forwarder((made.middle, "right0"), (made.far, "far0"), up=does, down=does)
+
+
+def forwarder(
+    upper: tuple[str, str], lower: tuple[str, str], *, up: dict[str, float], down: dict[str, float]
+) -> subprocess.Popen[bytes]:
+    """Start a line (`tests/lab/forwarder.py`) between new devices of two namespaces, with what it does each way."""
+    command = [sys.executable, "-m", "tests.lab.forwarder"]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    tell(process, impair={"up": up, "down": down})
+    for end, (space, device) in (("upper", upper), ("lower", lower)):
+        tell(process, attach=end, space=space, device=device)
     return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a forwarder; its devices go with it."""
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def tell(process: subprocess.Popen[bytes], **command: object) -> None:
+    """Tell a forwarder something, and wait until it is so."""
+    assert process.stdin is not None  # noqa: S101  (for mypy)
+    assert process.stdout is not None  # noqa: S101  (for mypy)
+    process.stdin.write(json.dumps(command).encode() + b"\n")
+    answer = process.stdout.readline()
+    if answer != b"{}\n":
+        raise SystemExit(f"the forwarder: {answer.decode()}")
 
 
 def _tc(space: str, words: str) -> None:
@@ -164,42 +184,3 @@ def _run(*argv: str) -> None:
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(argv)}: {done.stderr.strip()}")
-
-
-def forward(delay_seconds: float, names: tuple[str, str]) -> NoReturn:
-    """Carry frames between two new TAP devices, each `delay_seconds` after it came, in order, until SIGTERM."""
-    taps = [_tap(name) for name in names]
-    others = {taps[0]: taps[1], taps[1]: taps[0]}
-    waiting: deque[tuple[float, int, bytes]] = deque()
-    print("ready", flush=True)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # a path does not wait for a processor
-    while True:
-        left = waiting[0][0] - time.perf_counter() if waiting else 3600.0
-        readable = select.select(taps, [], [], max(0.0, left))[0]
-        now = time.perf_counter()
-        for tap in readable:
-            _take_in(tap, others[tap], now + delay_seconds, waiting)
-        while waiting and waiting[0][0] <= now:
-            _, tap, frame = waiting.popleft()
-            with contextlib.suppress(OSError):
-                os.write(tap, frame)
-
-
-def _take_in(tap: int, other: int, due: float, waiting: deque[tuple[float, int, bytes]]) -> None:
-    with contextlib.suppress(OSError):  # nothing more to read, or the device is not up yet
-        for _ in range(32):
-            frame = os.read(tap, _FRAME_BYTES)
-            if len(waiting) < _QUEUE_PACKETS:
-                waiting.append((due, other, frame))
-
-
-def _tap(name: str) -> int:
-    tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(tap, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP_WITHOUT_INFO))
-    return tap
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    forward(float(sys.argv[1]), (sys.argv[2], sys.argv[3]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from checks import describe, registry
+from checks.batch import read_plan, run_plan
 from checks.formats import FORMATS, nagios_line
 from checks.limits import base_metric, load_limits
 from checks.run import run
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   nhip check run icmp_echo --target 10.92.0.1 --set count=20
   nhip check run http_get --target https://portal.example/ --set expected_phrase='Cổng dịch vụ công' --format nagios
+  nhip check run --plan acceptance.yml --format json      many, one JSON object a line
 
 exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (could not measure, or a mistake in the command)"""
 
 
+_WORSE = (State.OK, State.WARNING, State.UNKNOWN, State.CRITICAL)
 _LISTS: dict[str, Callable[[], str]] = {
     "text": describe.as_text,
     "json": lambda: json.dumps(describe.as_data(), ensure_ascii=False),
@@ -57,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         print(_LISTS[arguments.format]())
         return State.OK
     try:
-        return _run(arguments)
+        return _run(arguments) if arguments.plan is None else _run_plan(arguments)
     except ConfigError as exc:
         return _refuse(arguments, exc)
     except KeyboardInterrupt:
@@ -75,9 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", help="describe every check, its parameters and its metrics")
     listing.add_argument("--format", choices=tuple(_LISTS), default="text")
     running = actions.add_parser("run", help="run one check and judge what it found")
-    running.add_argument("name", metavar="NAME", help=f"one of: {', '.join(registry.CHECKS)}")
+    running.add_argument("name", nargs="?", metavar="NAME", help=f"one of: {', '.join(registry.CHECKS)}")
     running.add_argument("--target", metavar="T", help="what to look at; `nhip check list` says in which form")
     running.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a parameter of the check")
+    words = "run all of a list of {id, check, target, with, site} instead; - is standard input"
+    running.add_argument("--plan", metavar="FILE", help=words)
     running.add_argument("--format", choices=tuple(FORMATS), default="text")
     running.add_argument("--limits", metavar="FILE", type=Path, help="judge by these limits instead of the usual ones")
     running.add_argument("--site", metavar="S", default="", help="site to write into the result")
@@ -86,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        raise ConfigError([("NAME", f"is missing: one of {', '.join(registry.CHECKS)}; or --plan FILE")])
     check = registry.make(arguments.name, _parameters(registry.load(arguments.name), arguments.set), "--set")
     limits = [limit for limit in load_limits(arguments.limits) if limit.check == arguments.name]
     _known_metrics(limits, check, str(arguments.limits))
@@ -97,6 +104,28 @@ def _run(arguments: argparse.Namespace) -> int:
     result = asyncio.run(run(check, target, site=arguments.site, node=arguments.node))
     print(FORMATS[arguments.format](result, limits))
     return judge_once(result, limits)[0]
+
+
+def _run_plan(arguments: argparse.Namespace) -> int:
+    """Run a plan; the exit code is the worst state of all, and CRITICAL is worse than UNKNOWN."""
+    alone = [name for name in ("name", "target", "set") if getattr(arguments, name)]
+    if alone:
+        words = f"has its own checks, targets and parameters: leave out {', '.join(alone)}"
+        raise ConfigError([("--plan", words)])
+    planned, limits = read_plan(arguments.plan), load_limits(arguments.limits)
+
+    async def all_of_it() -> State:
+        worst = State.OK
+        async for one, result in run_plan(planned, site=arguments.site, node=arguments.node):
+            own = [limit for limit in limits if limit.check == result.check]
+            text = FORMATS[arguments.format](result, own)
+            if arguments.format == "json":
+                text = json.dumps({"id": one.entry.id, **json.loads(text)}, ensure_ascii=False)
+            print(text, flush=True)
+            worst = max(worst, judge_once(result, own)[0], key=_WORSE.index)
+        return worst
+
+    return asyncio.run(all_of_it())
 
 
 def _parameters(check: type[Check], pairs: Sequence[str]) -> dict[str, Any]:
@@ -130,9 +159,13 @@ def _known_metrics(limits: Sequence[Limit], check: Check, source: str) -> None:
 def _refuse(arguments: argparse.Namespace, exc: ConfigError) -> int:
     """Say what is wrong where the reader of each format looks for it."""
     if arguments.format == "nagios":
-        print(nagios_line(arguments.name, State.UNKNOWN, "; ".join(exc.lines())))
+        print(nagios_line(arguments.name or "plan", State.UNKNOWN, "; ".join(exc.lines())))
     elif arguments.format == "json":
-        print(json.dumps({"check": arguments.name, "state": State.UNKNOWN.name, "error": "; ".join(exc.lines())}))
+        print(
+            json.dumps(
+                {"check": arguments.name or "plan", "state": State.UNKNOWN.name, "error": "; ".join(exc.lines())}
+            )
+        )
     else:
         for line in exc.lines():
             print(f"nhip check: {line}", file=sys.stderr)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CHECKS: dict[str, str] = {
     "icmp_echo": "checks.icmp_echo:IcmpEcho",
     "tcp_connect": "checks.tcp_connect:TcpConnect",
+    "open_ports": "checks.open_ports:OpenPorts",
     "http_get": "checks.http_get:HttpGet",
     "dns_query": "checks.dns_query:DnsQuery",
     "host_health": "checks.host_health:HostHealth",

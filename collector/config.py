@@ -15,6 +15,7 @@ import msgspec
 
 from checks.limits import Limit, load_limits
 from checks.strict import ConfigError, load_yaml
+from collector import topology
 from collector.leases import Rules, Span
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -31,6 +32,18 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     group: str = ""
     upstream: str = ""  # what its line shares with others on the way here; its group, where nothing is said
+    second_upstream: str = ""  # of a second line: the site is cut off only once both are
+    addresses: list[str] = []  # of its gateway, as the data centre reaches it: one a line
+    limits: list[Limit] = []  # its own, in place of those that hold for all
+    baseline: dict[str, dict[str, float]] = {}  # what acceptance measured here: check, metric, value
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the lines of several sites pass on the way here: a point of presence, a carrier."""
+
+    upstream: Annotated[str, msgspec.Meta(min_length=1)]
+    name: str = ""
+    parent: str = ""  # what it hangs on itself; nothing at the top
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,6 +139,31 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"url names no host: {self.url!r}; write for example http://127.0.0.1:8428")
 
 
+class SilenceRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How soon witnesses may call a site silent, before its own stream does (`silence_seconds`)."""
+
+    test_packets_seconds: Seconds = 2.5  # the reflector has heard none of its packets for so long: it is in doubt
+    one_witness_seconds: Seconds = 4.5  # in doubt, and nothing came from it for so long: it is silent
+    two_witnesses_seconds: Seconds = 2.5  # likewise, where its gateway does not answer the data centre either
+
+
+class IncidentRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How faults become incidents."""
+
+    wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2  # for the upstream's state, before a site rings
+    together_seconds: Seconds = 10  # what fails within so long of each other fails together
+    return_seconds: Seconds = 8  # an upstream is back; a site behind it that is not, so much later, rings
+    reopen_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1800  # ill again within so long: the same incident
+    serious_sites: Count = 10  # an incident that reaches so many sites is a serious one
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The collector's own place: the site that is here, and whom its probes reach only over our own uplink."""
+
+    site: str = "data-centre"
+    uplink: list[str] = []  # targets of probes by that site's nodes: the data centre's router
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
 
@@ -133,11 +171,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: Path = Path("/var/lib/nhip/collector")
     tls: Tls | None = None
     loopback_reads: bool = False
-    silence_seconds: Seconds = 15
+    silence: SilenceRules = SilenceRules()
+    silence_seconds: Seconds = 10
     restart_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 20
     late_seconds: Seconds = 60
     stale_seconds: Seconds = 300
+    incidents: IncidentRules = IncidentRules()
+    own: Own = Own()
+    inventory: Path | None = None  # where sites, upstreams, services and limits stand; in place of those here
     sites: list[Site] = []
+    upstreams: list[Upstream] = []
     services: list[Service] = []
     limits: list[Limit] = []
     write: Write = Write()
@@ -158,9 +201,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def load(path: Path) -> Config:
-    """Read `collector.yml`; `ConfigError` lists every problem in it, with its place."""
+    """Read `collector.yml`, and its inventory; `ConfigError` lists every problem, with its place."""
     config = load_yaml(path, Config)
-    problems = [*_address(config), *_repeated(config), *_taken(config), *_files(config)]
+    if config.inventory is not None:
+        from collector.from_inventory import with_inventory  # noqa: PLC0415  (it makes what this module defines)
+
+        try:
+            config = with_inventory(config, config.inventory)
+        except ConfigError as exc:
+            ours = exc.problems[0][0].startswith("$")  # else it names the inventory's own files
+            raise ConfigError(exc.problems, str(path) if ours else "") from None
+    problems = [*_address(config), *_repeated(config), *_taken(config), *topology.problems(config), *_files(config)]
     if problems:
         raise ConfigError(problems, str(path))
     return config
@@ -200,6 +251,7 @@ def _address(config: Config) -> list[tuple[str, str]]:
 def _repeated(config: Config) -> list[tuple[str, str]]:
     lists = {
         "sites": [site.site for site in config.sites],
+        "upstreams": [upstream.upstream for upstream in config.upstreams],
         "services": [service.service for service in config.services],
         "channels": [channel.channel for channel in config.channels],
         "limits": [limit.key for limit in config.limits],

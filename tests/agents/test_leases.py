@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agents.command import main
 from agents.config import Collector, Job
 from agents.leased import Leased
 from agents.leases import LeaseClient, Leave
 from agents.schedule import SECOND, Schedule
 from checks.secret import Secret
+from tests.agents import tiny_checks
 from tests.agents.tiny_checks import Count, Load
 from tests.running import RunningCollector
 
@@ -200,3 +202,40 @@ def free_port() -> int:
     from tests.running import free_port as free  # noqa: PLC0415  (a fixture of the same name)
 
     return free()
+
+
+@pytest.fixture
+def agent_file(tmp_path: Path, collector: RunningCollector) -> Path:
+    token = tmp_path / "token"
+    token.write_text(collector.token("--site", "31120"), encoding="ascii")
+    token.chmod(0o600)
+    to = f"{{url: 'http://127.0.0.1:{collector.port}', token_file: {token}}}"
+    checks = "[{check: load, target: 10.92.0.1, interval_seconds: 86400}]"
+    file = tmp_path / "agent.yml"
+    file.write_text(f"site: '31120'\nnode: gw\ncollector: {to}\nchecks: {checks}\n", encoding="utf-8")
+    return file
+
+
+def test_a_person_measures_now_with_leave(
+    agent_file: Path, collector: RunningCollector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["measure", "load", "--config", str(agent_file), "--format", "json"]
+    assert main(words, tiny_checks.make) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == {"bytes_sent": 300, "bytes_received": 40}
+    token = agent_file.with_name("token").read_text(encoding="ascii").strip()
+    assert client_of(collector.port, token).ask("10.92.0.1", 1000, 5.0).id is not None, "given back: the line is free"
+
+
+def test_without_leave_nothing_is_measured_and_the_reason_is_said(
+    agent_file: Path, collector: RunningCollector, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = client_of(collector.port, collector.token("--site", "31135")).ask("10.92.0.1", 1000, 60.0)
+    assert taken.id is not None
+    assert main(["measure", "load", "--config", str(agent_file), "--wait", "0.5"], tiny_checks.make) == 3
+    assert not capsys.readouterr().out
+    assert "another test runs on this line or server (site 31135)" in caplog.text
+
+
+def test_a_check_that_the_file_does_not_ask_for_is_named(agent_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", "stamp", "--config", str(agent_file)], tiny_checks.make) == 1
+    assert "$.checks: the file does not ask for it; there are: load of 10.92.0.1" in capsys.readouterr().err

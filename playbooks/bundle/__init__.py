@@ -1,0 +1,1 @@
+"""`make bundle`: everything that sites without internet install, in one folder with checksums."""

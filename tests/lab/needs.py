@@ -1,0 +1,46 @@
+"""What this machine must have for a lab: root, a few programs, TUN devices. All that is missing is said at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.lab.programs import LabError
+
+_PROGRAMS = {
+    "debootstrap": "debootstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "mkfs.ext4": "e2fsprogs",
+    "setpriv": "util-linux",
+    "nsenter": "util-linux",
+    "sysctl": "procps",
+    "dnsmasq": "dnsmasq-base",
+    "nft": "nftables",
+}
+
+
+def missing() -> str:
+    """Return what keeps a lab from running here and what to type, or nothing."""
+    wanted = sorted({package for program, package in _PROGRAMS.items() if not shutil.which(program)})
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    words = []
+    if wanted:
+        words.append(
+            f"Debian packages are missing; type: {sudo}apt-get install --no-install-recommends {' '.join(wanted)}"
+        )
+    if os.geteuid() != 0:
+        words.append("a lab boots machines and makes networks, so it needs root; type: sudo tests/lab/lab …")
+    elif not Path("/dev/net/tun").exists():
+        words.append("there is no /dev/net/tun; type: modprobe tun")
+    return "\n".join(words)
+
+
+def check() -> None:
+    """Raise LabError with all that is missing."""
+    words = missing()
+    if words:
+        raise LabError(words)
