@@ -62,9 +62,11 @@ class Levels:
     def __init__(self, limits: Sequence[Limit], service_of: Callable[[Series], str] = lambda _: "") -> None:
         """Judge by `limits`; a signal that none of them names is never judged. `service_of` names a series' service."""
         self.limits = [None, *limits]
-        self._rows: defaultdict[tuple[str, str], list[tuple[int, Limit]]] = defaultdict(list)
+        # By check, metric and site; "" for limits that are for all sites.
+        self._rows: defaultdict[tuple[str, str, str], list[tuple[int, Limit]]] = defaultdict(list)
         for row, limit in enumerate(limits, 1):
-            self._rows[limit.check, limit.metric].append((row, limit))
+            for site in limit.sites or [""]:
+                self._rows[limit.check, limit.metric, site].append((row, limit))
         self._service_of = service_of
         self._bounds = _columns(limits)
         self.evidence = Evidence()
@@ -72,7 +74,7 @@ class Levels:
         self._counts = np.zeros(0, dtype=np.bool_)  # by signal: whether it counts packets
         self._count_of: dict[tuple[int, str], int] = {}
         self._waiting: dict[tuple[int, str], list[int]] = {}
-        self.limit_of = np.zeros(0, dtype=np.int16)
+        self.limit_of = np.zeros(0, dtype=np.int32)
         self.level = np.zeros(0, dtype=np.int8)
         self.value = np.full(0, np.nan)
         self.measured_at = np.zeros(0, dtype=np.int64)
@@ -93,14 +95,14 @@ class Levels:
 
     def _row(self, signal: Signal) -> int:
         """Return the row of the limit that is nearest to a signal, 0 where none is for it."""
-        series, best = signal.series, (-1, 0)
-        for row, limit in self._rows.get((series.check, base_metric(signal.metric)), ()):
-            if limit.sites and series.site not in limit.sites:
-                continue
-            if limit.service and limit.service != self._service_of(series):
-                continue
-            best = max(best, (2 * bool(limit.sites) + bool(limit.service), row))
-        return best[1]
+        series = signal.series
+        for site in (series.site, ""):
+            rows = self._rows.get((series.check, base_metric(signal.metric), site), [])
+            wanted = {self._service_of(series), ""} if any(limit.service for _, limit in rows) else {""}
+            best = max(((bool(limit.service), row) for row, limit in rows if limit.service in wanted), default=None)
+            if best is not None:
+                return best[1]
+        return 0
 
     def _count(self, signals: Sequence[Signal], rows: Sequence[int]) -> None:
         """Learn which of these signals are shares of packets, and which count them."""

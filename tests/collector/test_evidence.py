@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from checks.limits import Level, Limit, load_limits
 from collector.catalogue import Series, Signal
+from collector.config import Config, Site
 from collector.detect.evidence import ASSUMED_PACKETS, packets_of
 from collector.detect.levels import GREEN, LEVELS, Levels
 
@@ -129,3 +130,13 @@ def test_a_limit_for_a_site_or_a_service_goes_before_the_one_for_all() -> None:
 def test_packets_of_what_is_no_share_are_refused() -> None:
     with pytest.raises(ValueError, match="packets are what a share above its limit is counted in"):
         Limit(check="c", metric="mos", above=False, red=Level(3, 3.2), packets="packets_sent")
+
+
+def test_a_site_has_its_own_limits_beside_those_for_all() -> None:
+    own = Limit(check="icmp_echo", metric="rtt_median_seconds", red=Level(0.9, 0.8), k=1, n=1)
+    config = Config(sites=[Site(site="island", name="Thổ Châu", limits=[own])])
+    levels = Levels(config.all_limits())
+    series = [Series(site, "n", "icmp_echo", "t") for site in ("island", "1")]
+    levels.extend([Signal(i, i, one, "rtt_median_seconds") for i, one in enumerate(series)])
+    bounds = [levels.limits[row].red.enter for row in levels.limit_of[:2]]
+    assert bounds == [0.9, 0.4]
