@@ -82,6 +82,7 @@ class Levels:
         self._began_at = np.zeros(0, dtype=np.int64)
         self._beyond = np.zeros((0, 2), dtype=np.uint64)
         self._back = np.zeros((0, 2), dtype=np.uint64)
+        self._between = np.zeros(0, dtype=np.int64)
         self._scratch = np.zeros(0, dtype=np.int64)
         self.known = 0
 
@@ -148,6 +149,21 @@ class Levels:
             order = order[~chosen]
         return changes
 
+    def stale(self, newest: Ints, after: int) -> Ints:
+        """Return the signals that are measured no more: for `after` ns, or three times as long as one usually waits.
+
+        `newest` is by signal: when its node last measured anything.
+        """
+        judged = np.flatnonzero(self.level[: self.known] != UNKNOWN)
+        patience = np.maximum(after, _PATIENCE * self._between[judged])
+        return judged[self.measured_at[judged] < newest[judged] - patience]
+
+    def _follow(self, signals: Ints, at: Ints) -> None:
+        """Take in how long it is from one value of a signal to the next; one long pause is no rule."""
+        last, between = self.measured_at[signals], self._between[signals]
+        passed = np.where((last > 0) & (at > last), at - last, between)
+        self._between[signals] = np.where(between > 0, np.minimum(passed, 2 * between), passed)
+
     def expire(self, signals: Ints, now: int) -> list[LevelChanged]:
         """Make signals unknown that are no longer measured: a verdict without values is not a verdict."""
         stale = signals[self.level[signals] != UNKNOWN]
@@ -179,6 +195,7 @@ class Levels:
         if not newer.all():
             signals, at, values, known_at = signals[newer], at[newer], values[newer], known_at[newer]
             packets = packets[newer]
+        self._follow(signals, at)
         self.measured_at[signals] = at
         self.value[signals] = values
         bounds, row = self._bounds, self.limit_of[signals]
@@ -256,7 +273,7 @@ class Levels:
         """Take back what `save` returned; the signals must be known already."""
         for name in _COLUMNS:
             if name not in _REBUILT:
-                column = saved[name.strip("_")]
+                column = saved.get(name.strip("_"), ())  # an older checkpoint may not have it
                 getattr(self, name)[: len(column)] = column
         self.evidence.load(saved)
         unlimited = self.limit_of[: self.known] == 0  # a limit taken out of the configuration ends its verdict
@@ -264,6 +281,7 @@ class Levels:
 
 
 _NO_SHARE, _UNSAID = -2, -1
+_PATIENCE = 3
 _COLUMNS: dict[str, Any] = {
     "limit_of": 0,
     "level": UNKNOWN,
@@ -273,6 +291,7 @@ _COLUMNS: dict[str, Any] = {
     "_began_at": 0,
     "_beyond": 0,
     "_back": 0,
+    "_between": 0,
     "_scratch": 0,
     "_packets_of": _NO_SHARE,
     "_counts": False,
