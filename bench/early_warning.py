@@ -1,4 +1,4 @@
-"""Do shifts, warnings and levels come when they should, and only then? On series that people have marked.
+"""How well shifts, warnings and levels come when they should, and only then, on series that people have marked.
 
 Every series goes through `nhip collector replay`'s own steps as line protocol, with the configuration that ships, so
 nothing is looked ahead and nothing is tuned to a series. Each table has a row a series.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.common import machine, table
+from bench.cross_validation import cross_validation
 from bench.healthy import healthy
 from bench.labelled import Series, f_score, load, matched, runs
 from bench.steps import judge
@@ -107,7 +108,13 @@ def speed() -> None:
     table("Judging alone, every detector on", ["series", "results a body", "results/CPU-s", "largest ms"], rows)
 
 
-PARTS = {"shifts": shifts, "incidents": incidents, "healthy": healthy, "speed": speed}
+PARTS = {
+    "shifts": shifts,
+    "cross_validation": cross_validation,
+    "incidents": incidents,
+    "healthy": healthy,
+    "speed": speed,
+}
 
 
 def main() -> None:

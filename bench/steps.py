@@ -25,7 +25,7 @@ def judge(series_count: int, body: int) -> tuple[float, float]:
         signals.append([catalogue.signal_id(series, metric) for metric in METRICS])
     columns, engine = np.array(signals), Engine(Config(), catalogue)
     base = chance.uniform(0.004, 0.030, series_count)
-    rounds = max(3, RESULTS // series_count)
+    rounds = max(40, RESULTS // series_count)
     taken, largest, judged = 0.0, 0.0, 0
     for turn in range(rounds):
         at = START + turn * EVERY

@@ -167,9 +167,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return split_address(self.listen)
 
     def all_limits(self) -> list[Limit]:
-        """Return the limits in force: the shipped ones, each replaced by the configuration's own where it has one."""
+        """Return the limits in force: the shipped ones or our own in their place, and those of single sites."""
         own = {limit.key for limit in self.limits}
-        return [*(limit for limit in load_limits() if limit.key not in own), *self.limits]
+        local = [msgspec.structs.replace(limit, sites=[site.site]) for site in self.sites for limit in site.limits]
+        return [*(limit for limit in load_limits() if limit.key not in own), *self.limits, *local]
 
 
 def load(path: Path) -> Config:

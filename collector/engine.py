@@ -163,9 +163,8 @@ class Engine:
         """Make unknown what a node has stopped measuring, while it goes on measuring other things."""
         if not self.levels.known:
             return []
-        judged = np.flatnonzero(self.levels.level[: self.levels.known] > 0)
-        newest = self._measured_at[self._node_of[self._series_of[judged]]]
-        return self.levels.expire(judged[self.levels.measured_at[judged] < newest - self._stale], now)
+        newest = self._measured_at[self._node_of[self._series_of]]
+        return self.levels.expire(self.levels.stale(newest, self._stale), now)
 
     def _learn(self) -> None:
         """Take in series and signals that the catalogue has numbered since the last step."""

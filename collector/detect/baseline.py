@@ -42,6 +42,7 @@ BLOCK_SECONDS = 300.0
 _HOUR = 3_600_000_000_000
 _EAST = 7  # hours: the day is Vietnam's
 _FEWEST, _FEWEST_RARE = 24, 10  # hours remembered before anything is judged; of what is measured once a day or so
+_RARE_SECONDS = 6 * 3600.0
 _LEAST = 0.25
 _FAR, _NEAR, _FAR_BELOW = 6.0, 2.5, 10.0
 _LASTING, _OVER = 4, 2  # blocks
@@ -74,7 +75,8 @@ class Baselines:
                 ("sparse", "?"),
                 ("last", "i8"),
                 ("seconds", "f8"),  # from value to value
-                ("total", "f8"),  # of this block
+                ("total", "f8"),  # of this block, no value counted for more than `_CLIP` spreads
+                ("plain", "f8"),  # likewise, as measured
                 ("values", "i8"),
                 ("began", "i8"),
                 ("off", "u1"),  # the last blocks, as bits
@@ -130,6 +132,7 @@ class Baselines:
         most = np.exp(state["centre"][rows] + _CLIP * state["spread"][rows])
         known = (state["spread"][rows] > 0) & ~state["sparse"][rows]
         state["total"][rows] += np.where(known, np.minimum(values, most), values)
+        state["plain"][rows] += values
         count = state["values"][rows] + 1
         state["values"][rows] = count
         whole: Bools = (seconds > 0) & (count * seconds >= BLOCK_SECONDS - seconds / 2)
@@ -139,14 +142,17 @@ class Baselines:
         """Judge whole blocks, and remember one an hour."""
         state = self.rows.state
         floor = state["floor"][rows]
-        value = state["total"][rows] / state["values"][rows]
-        logarithm = np.log(np.maximum(value, floor * _NOTHING))
+        value = state["plain"][rows] / state["values"][rows]
+        clipped = state["total"][rows] / state["values"][rows]
+        logarithm = np.log(np.maximum(clipped, floor * _NOTHING))
         began = state["began"][rows]
-        state["values"][rows], state["total"][rows] = 0, 0
+        state["values"][rows], state["total"][rows], state["plain"][rows] = 0, 0, 0
         found = self._judge(rows, logarithm, value, began, at, known_at)
         # Rows are remembered at different minutes, so that a whole nation's hour does not come at once.
         hour = (at + (state["signal"][rows] * 7_919_000_000_000) % _HOUR) // _HOUR
         new = (hour > state["hour"][rows]) & ~red
+        # Of fourteen nights two make a habit: what may be the beginning of a fault is not among them yet.
+        new &= ~((state["seconds"][rows] > _RARE_SECONDS) & (state["off"][rows] & 1 > 0) & ~state["warned"][rows])
         if new.any():
             self._remember(rows[new], hour[new], logarithm[new])
         return found
@@ -201,7 +207,7 @@ class Baselines:
         hours = state["hours"][rows].astype(np.float64)
         filled = np.isfinite(hours).sum(axis=1)
         state["filled"][rows] = filled
-        rare = state["seconds"][rows] > 6 * 3600
+        rare = state["seconds"][rows] > _RARE_SECONDS
         enough = filled >= np.where(rare, _FEWEST_RARE, _FEWEST)
         if enough.any():
             self._learn(rows[enough], hour[enough], hours[enough], filled[enough])

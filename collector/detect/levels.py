@@ -62,9 +62,11 @@ class Levels:
     def __init__(self, limits: Sequence[Limit], service_of: Callable[[Series], str] = lambda _: "") -> None:
         """Judge by `limits`; a signal that none of them names is never judged. `service_of` names a series' service."""
         self.limits = [None, *limits]
-        self._rows: defaultdict[tuple[str, str], list[tuple[int, Limit]]] = defaultdict(list)
+        # By check, metric and site; "" for limits that are for all sites.
+        self._rows: defaultdict[tuple[str, str, str], list[tuple[int, Limit]]] = defaultdict(list)
         for row, limit in enumerate(limits, 1):
-            self._rows[limit.check, limit.metric].append((row, limit))
+            for site in limit.sites or [""]:
+                self._rows[limit.check, limit.metric, site].append((row, limit))
         self._service_of = service_of
         self._bounds = _columns(limits)
         self.evidence = Evidence()
@@ -72,7 +74,7 @@ class Levels:
         self._counts = np.zeros(0, dtype=np.bool_)  # by signal: whether it counts packets
         self._count_of: dict[tuple[int, str], int] = {}
         self._waiting: dict[tuple[int, str], list[int]] = {}
-        self.limit_of = np.zeros(0, dtype=np.int16)
+        self.limit_of = np.zeros(0, dtype=np.int32)
         self.level = np.zeros(0, dtype=np.int8)
         self.value = np.full(0, np.nan)
         self.measured_at = np.zeros(0, dtype=np.int64)
@@ -80,6 +82,7 @@ class Levels:
         self._began_at = np.zeros(0, dtype=np.int64)
         self._beyond = np.zeros((0, 2), dtype=np.uint64)
         self._back = np.zeros((0, 2), dtype=np.uint64)
+        self._between = np.zeros(0, dtype=np.int64)
         self._scratch = np.zeros(0, dtype=np.int64)
         self.known = 0
 
@@ -93,14 +96,14 @@ class Levels:
 
     def _row(self, signal: Signal) -> int:
         """Return the row of the limit that is nearest to a signal, 0 where none is for it."""
-        series, best = signal.series, (-1, 0)
-        for row, limit in self._rows.get((series.check, base_metric(signal.metric)), ()):
-            if limit.sites and series.site not in limit.sites:
-                continue
-            if limit.service and limit.service != self._service_of(series):
-                continue
-            best = max(best, (2 * bool(limit.sites) + bool(limit.service), row))
-        return best[1]
+        series = signal.series
+        for site in (series.site, ""):
+            rows = self._rows.get((series.check, base_metric(signal.metric), site), [])
+            wanted = {self._service_of(series), ""} if any(limit.service for _, limit in rows) else {""}
+            best = max(((bool(limit.service), row) for row, limit in rows if limit.service in wanted), default=None)
+            if best is not None:
+                return best[1]
+        return 0
 
     def _count(self, signals: Sequence[Signal], rows: Sequence[int]) -> None:
         """Learn which of these signals are shares of packets, and which count them."""
@@ -146,6 +149,21 @@ class Levels:
             order = order[~chosen]
         return changes
 
+    def stale(self, newest: Ints, after: int) -> Ints:
+        """Return the signals that are measured no more: for `after` ns, or three times as long as one usually waits.
+
+        `newest` is by signal: when its node last measured anything.
+        """
+        judged = np.flatnonzero(self.level[: self.known] != UNKNOWN)
+        patience = np.maximum(after, _PATIENCE * self._between[judged])
+        return judged[self.measured_at[judged] < newest[judged] - patience]
+
+    def _follow(self, signals: Ints, at: Ints) -> None:
+        """Take in how long it is from one value of a signal to the next; one long pause is no rule."""
+        last, between = self.measured_at[signals], self._between[signals]
+        passed = np.where((last > 0) & (at > last), at - last, between)
+        self._between[signals] = np.where(between > 0, np.minimum(passed, 2 * between), passed)
+
     def expire(self, signals: Ints, now: int) -> list[LevelChanged]:
         """Make signals unknown that are no longer measured: a verdict without values is not a verdict."""
         stale = signals[self.level[signals] != UNKNOWN]
@@ -177,6 +195,7 @@ class Levels:
         if not newer.all():
             signals, at, values, known_at = signals[newer], at[newer], values[newer], known_at[newer]
             packets = packets[newer]
+        self._follow(signals, at)
         self.measured_at[signals] = at
         self.value[signals] = values
         bounds, row = self._bounds, self.limit_of[signals]
@@ -254,7 +273,7 @@ class Levels:
         """Take back what `save` returned; the signals must be known already."""
         for name in _COLUMNS:
             if name not in _REBUILT:
-                column = saved[name.strip("_")]
+                column = saved.get(name.strip("_"), ())  # an older checkpoint may not have it
                 getattr(self, name)[: len(column)] = column
         self.evidence.load(saved)
         unlimited = self.limit_of[: self.known] == 0  # a limit taken out of the configuration ends its verdict
@@ -262,6 +281,7 @@ class Levels:
 
 
 _NO_SHARE, _UNSAID = -2, -1
+_PATIENCE = 3
 _COLUMNS: dict[str, Any] = {
     "limit_of": 0,
     "level": UNKNOWN,
@@ -271,6 +291,7 @@ _COLUMNS: dict[str, Any] = {
     "_began_at": 0,
     "_beyond": 0,
     "_back": 0,
+    "_between": 0,
     "_scratch": 0,
     "_packets_of": _NO_SHARE,
     "_counts": False,

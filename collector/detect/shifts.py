@@ -155,7 +155,8 @@ class Shifts:
         if due.any():
             self._refresh(rows[due])
         quieter = (np.bitwise_count(calms) >= _CALMS) & (spread > 3 * floor)
-        look: Bools = (length < _YOUNG) | (np.bitwise_count(odds) >= _ODDS) | quieter
+        young = (length < _YOUNG) & (length >= 2 * state["values"][rows])
+        look: Bools = young | (np.bitwise_count(odds) >= _ODDS) | quieter
         return look
 
     def _floor(self, rows: Ints, values: Floats) -> Floats:

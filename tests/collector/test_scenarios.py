@@ -49,6 +49,24 @@ def test_the_story_ends_as_it_says(path: Path) -> None:
                 assert abs((one[instant] / NS - START) - wanted[instant]) <= 1
 
 
+EARLY = [path for path in STORIES if "findings" in yaml.safe_load(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("path", EARLY, ids=lambda path: path.stem)
+def test_what_is_found_early_is_what_the_story_says(path: Path) -> None:
+    story = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = build(Config, story.get("config", {}))
+    found = [
+        one
+        for one in replay(lines_of(story), config)
+        if one["type"] == "shift" or (one["type"] == "signal" and "yellow" in (one["from"], one["to"]))
+    ]
+    assert len(found) == len(story["findings"]), found
+    for one, wanted in zip(found, story["findings"], strict=True):
+        instants = {name: round(one[name] / NS) - START for name in ("at", "began_at") if name in one}
+        assert {name: {**one, **instants}[name] for name in wanted} == wanted
+
+
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_the_same_stream_gives_the_same_findings_to_the_letter(path: Path) -> None:
     story = yaml.safe_load(path.read_text(encoding="utf-8"))
