@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.playbooks.control import Control
 
 FOUR = ("31117", "31120", "31135", "31147")
+
+pytestmark = pytest.mark.timeout(600)  # whole runs of Ansible, on a machine that may be busy
 
 
 def test_a_wave_that_is_not_accepted_stops_the_rollout_and_the_next_run_goes_on_there(control: Control) -> None:

@@ -6,11 +6,15 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.playbooks.control import ROOT, Control
 from tests.running import free_port, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.timeout(600)  # whole runs of Ansible, on a machine that may be busy
 
 
 def test_a_host_that_cannot_be_reached_is_named_with_its_address_and_what_to_do(control: Control) -> None:
