@@ -68,7 +68,7 @@ _TROUBLES = (
     ),
     _known(r"dpkg was interrupted", "an installation of packages was cut short", "run again: it is repaired first"),
     _known(
-        r"no vault secrets (were )?found|decryption failed|attempting to decrypt",
+        r"no vault secrets|decryption failed|attempting to decrypt",
         "the secrets cannot be read: the vault's password is missing or wrong",
         "name the file that holds it: export ANSIBLE_VAULT_PASSWORD_FILE=FILE",
     ),

@@ -91,8 +91,14 @@ def test_a_missing_vault_password_is_said_with_what_to_do(control: Control, tmp_
     ]
     subprocess.run(seal, check=True, capture_output=True)
     run = control.run("communes.yml")
-    assert run.returncode != 0
-    assert "vault" in run.stdout.lower()
+    assert run.returncode == 4
+    assert run.stdout.splitlines()[1:] == [
+        f"✖ {vault}: the secrets cannot be read: the vault's password is missing or wrong",
+        "    do: name the file that holds it: export ANSIBLE_VAULT_PASSWORD_FILE=FILE",
+    ]
+    (tmp_path / "wrong").write_text("battery staple")
+    wrong = control.run("communes.yml", ANSIBLE_VAULT_PASSWORD_FILE=str(tmp_path / "wrong"))
+    assert "the vault's password is missing or wrong" in wrong.stdout
     opened = control.run("communes.yml", ANSIBLE_VAULT_PASSWORD_FILE=str(tmp_path / "password"))
     assert opened.returncode == 0, opened.stdout
 

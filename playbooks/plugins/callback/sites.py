@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible import constants as C  # noqa: N812  (as Ansible's own plugins name it)
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.inventory.helpers import get_group_vars
 from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as Default
@@ -74,6 +75,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         self._began = time.monotonic()
         how = " (check: nothing is changed)" if context.CLIARGS.get("check") else ""
         self._screen.say(f"{Path(playbook._file_name).name}{how}")
+        self._open_vaults(playbook._loader)
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         """Begin a play, and with it perhaps a wave."""
@@ -202,6 +204,19 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         """Which file a task stands in is no news."""
         if self._verbose:
             super().v2_playbook_on_include(included_file)
+
+    def _open_vaults(self, loader: Any) -> None:
+        """Say what to do about a vault that cannot be opened; Ansible itself says only that it cannot."""
+        for folder in map(Path, context.CLIARGS.get("inventory") or ()):
+            for file in sorted(folder.glob("*_vars/**/*.yml")):
+                if not file.read_bytes().startswith(b"$ANSIBLE_VAULT"):
+                    continue
+                try:
+                    loader.load_from_file(str(file))
+                except AnsibleError as exc:
+                    failure = explain({"msg": str(exc)})
+                    self._screen.say(f"✖ {file}: {failure.what}\n    do: {failure.do}", C.COLOR_ERROR)
+                    raise SystemExit(4) from None
 
     # What is told.
 
