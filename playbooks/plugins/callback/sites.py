@@ -37,6 +37,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
 _SAYING = ("ansible.builtin.debug", "debug")  # how a playbook speaks to its operator
+_FRAME = ("Begin", "End")  # plays about the run, not about its sites
 _VERDICT = "acceptance_verdict"  # the fact in which the role `acceptance` tells how a site stands
 
 
@@ -88,7 +89,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         members = {code: name for host in hosts for code, name in [_site(host)] if code}
         if wave:  # the data centre goes along in every wave, and is none of its sites
             members = {code: name for code, name in members.items() if code != "data-centre"}
-        if self._progress.begin(wave, members):
+        if play.get_name() not in _FRAME and self._progress.begin(wave, members):
             self._screen.say(f"{wave}: {len(members)} {plural('site', len(members))}", C.COLOR_HIGHLIGHT)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:

@@ -62,7 +62,12 @@ def _read(kind: type, text: object) -> Any:
 
 
 def _interfaces(plan: Mapping[str, Any]) -> list[str]:
-    return [link["ifname"] for link in plan["found"] if link.get("linkinfo", {}).get("info_kind") not in _OUR_KINDS]
+    return [link["ifname"] for link in plan["found"] if not _is_ours(link.get("linkinfo", {}))]
+
+
+def _is_ours(kind: Mapping[str, Any]) -> bool:
+    """Tell a tunnel of ours from a line: TAP devices stand for cards where a gateway is a container."""
+    return kind.get("info_kind") in _OUR_KINDS and kind.get("info_data", {}).get("type") != "tap"
 
 
 def _interface(where: str, name: str, plan: Mapping[str, Any]) -> Problems:
