@@ -34,6 +34,7 @@ class Progress:
     wave: str = ""
     sites: dict[str, Site] = field(default_factory=dict)
     members: list[str] = field(default_factory=list)
+    begun: set[str] = field(default_factory=set)  # sites that any play is about
     shared: list[str] = field(default_factory=list)  # what changed once for all of them
 
     def know(self, site: str, name: str) -> Site:
@@ -46,6 +47,7 @@ class Progress:
         """Begin a play for these sites (id to name); tell whether a new wave begins with it."""
         for site, name in members.items():
             self.know(site, name)
+        self.begun.update(members)
         fresh = wave != self.wave
         if fresh:
             self.wave, self.members = wave, []
@@ -73,7 +75,7 @@ class Progress:
         failed = sum(bool(site.failed) for site in self.sites.values())
         accepted = sum(site.accepted for site in self.sites.values())
         count = len(changed) or int(bool(self.shared))
-        parts = [f"{len(self.sites)} {plural('site', len(self.sites))}"]
+        parts = [f"{len(self.begun)} {plural('site', len(self.begun))}"]
         parts += [f"{accepted} accepted"] if accepted else []
         parts += [f"{count} {'would change' if check else 'changed'}", f"{failed} failed"]
         return [*lines, f"{', '.join(parts)}; {duration(seconds)}"]
