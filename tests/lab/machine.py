@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from tests.lab.places import Places
     from tests.lab.plan import Host, Port
 
-BOOT_SECONDS = 90
+BOOT_SECONDS = 60
 _REBOOT = 133  # what nspawn ends with when its host wants to start again
 _MESSAGE_BYTES = 4096
+_LAST_LINES = 15
 
 
 class Machine:
@@ -54,7 +55,7 @@ class Machine:
                 await asyncio.wait_for(self._ready.wait(), BOOT_SECONDS)
             except TimeoutError:
                 raise LabError(
-                    f"{self.host.name} did not boot within {BOOT_SECONDS} s; see {self._console()}"
+                    f"{self.host.name} did not boot within {BOOT_SECONDS} s; its console says:\n{self._last_words()}"
                 ) from None
 
     async def power_off(self) -> None:
@@ -163,6 +164,9 @@ class Machine:
         await asyncio.to_thread(remove_space, self._places.space(self.host.name))
         for group in self._groups:
             await asyncio.to_thread(remove_group, group)
+
+    def _last_words(self) -> str:
+        return "\n".join(self._console().read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
 
     def _console(self) -> Path:
         return self._places.folder / f"{self.host.name}.console"

@@ -21,6 +21,7 @@ _PROGRAMS = {
     "dnsmasq": "dnsmasq-base",
     "nft": "nftables",
 }
+_LIMITS = {"fs/inotify/max_user_instances": 8192, "fs/inotify/max_user_watches": 524_288}
 
 
 def missing() -> str:
@@ -37,6 +38,17 @@ def missing() -> str:
     elif not Path("/dev/net/tun").exists():
         words.append("there is no /dev/net/tun; type: modprobe tun")
     return "\n".join(words)
+
+
+def make_room() -> None:
+    """Let many systemds run on one kernel: each takes a dozen of these from root's share; one that gets none hangs.
+
+    They are limits of the whole machine, so they are only ever raised.
+    """
+    for name, least in _LIMITS.items():
+        file = Path("/proc/sys", name)
+        if int(file.read_text(encoding="ascii")) < least:
+            file.write_text(str(least), encoding="ascii")
 
 
 def check() -> None:

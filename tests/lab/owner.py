@@ -56,6 +56,7 @@ class Owner:
         try:
             await self._until_end(self._live(inventory, only))
         finally:
+            await _nothing_else_runs()
             await asyncio.to_thread(self._made.undo)
 
     async def _live(self, inventory: Path, only: list[str]) -> None:
@@ -107,6 +108,13 @@ class Owner:
             return {"error": f"{type(exc).__name__}: {exc}; see {self._places.folder}/owner.log"}
 
 
+async def _nothing_else_runs() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 def say(words: str) -> None:
     """Tell whoever started us how far it is."""
     print(json.dumps({"say": words}), flush=True)
@@ -137,6 +145,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
         needs.check()
+        needs.make_room()
         places = Places(options.name)
         if take_lock(places) is None:
             raise LabError(f"the lab {options.name} is up already; tests/lab/lab down ends it")
