@@ -16,17 +16,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROOT = ROLES.parents[1]
-NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+EVERY = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+NAMES = [name for name in EVERY if (ROLES / name / "meta/argument_specs.yml").exists()]
 every_role = pytest.mark.parametrize("role", NAMES)
 
 # Templates that need not say who manages them, beside parts of others and JSON, which has no comments.
 _UNSIGNED = {
     "fcitx5-profile.j2": "its program writes it anew, without comments",
     "hub.conf.j2": "one of the parts that a file is assembled of",
+    "peer.conf.j2": "another",
 }
 _ROW = re.compile(r"^\| `([a-z0-9_]+)` \|", re.MULTILINE)
 _MODULE = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+\.[a-z0-9_]+")
 _OUR_MODULES = frozenset(path.stem for path in (ROOT / "playbooks/plugins/modules").glob("*.py"))
+
+
+def test_every_role_has_all_its_parts() -> None:
+    parts = ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml")
+    assert [f"{name}/{part}" for name in EVERY for part in parts if not (ROLES / name / part).exists()] == []
 
 
 @every_role

@@ -48,6 +48,7 @@ class BackupError(Exception):
 def main() -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="nhip-backup", description="archives of what this host cannot get again")
+    parser.add_argument("--config", type=Path, default=CONFIG)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("make")
     commands.add_parser("list")
@@ -57,7 +58,7 @@ def main() -> int:
     restoring.add_argument("archive", type=Path)
     restoring.add_argument("--to", type=Path, default=Path("/"))
     asked = parser.parse_args()
-    config = json.loads(CONFIG.read_text(encoding="utf-8"))
+    config = json.loads(asked.config.read_text(encoding="utf-8"))
     try:
         if asked.command == "make":
             make(config)

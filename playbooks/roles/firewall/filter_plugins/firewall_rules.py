@@ -98,6 +98,12 @@ def _service(protocol: str, opening: Opening) -> str:
 
 def _wrong(opening: Opening, networks: Networks) -> list[str]:
     found = [f"unknown key {key!r}; known are {', '.join(_KEYS)}" for key in opening if key not in _KEYS]
+    # No address at all means anybody, and a list that an inventory emptied must not.
+    found += [
+        f"{end} is empty, which opens it to nobody: leave the opening out"
+        for end in ("from", "to")
+        if opening.get(end) == []
+    ]
     comment = opening.get("comment")
     if not (isinstance(comment, str) and comment and '"' not in comment and len(comment.encode()) <= 120):  # noqa: PLR2004  (nftables takes 127 bytes)
         found.append("comment has to say in at most 120 bytes, without double quotes, what it is for")
