@@ -32,7 +32,7 @@ _OUR_MODULES = frozenset(path.stem for path in (ROOT / "playbooks/plugins/module
 
 
 def test_every_role_has_all_its_parts() -> None:
-    parts = ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml")
+    parts = ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
     assert [f"{name}/{part}" for name in EVERY for part in parts if not (ROLES / name / part).exists()] == []
 
 
@@ -48,8 +48,8 @@ def test_a_role_declares_and_defaults_the_same_variables(role: str) -> None:
 
 @every_role
 def test_a_role_documents_every_variable(role: str) -> None:
-    _, _, variables = _readme(role).partition("\n## Variables\n")
-    assert sorted(_ROW.findall(variables.partition("\n## ")[0])) == sorted(_options(role))
+    _, _, table = _readme(role).partition("\n| variable | default |")
+    assert sorted(_ROW.findall(table.partition("\n\n")[0])) == sorted(_options(role))
 
 
 @every_role
