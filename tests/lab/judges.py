@@ -49,7 +49,8 @@ def lynis(prefix: Sequence[str]) -> Lynis:
     audit = (
         f"cd {folder} && ./usr/sbin/lynis audit system --quick --no-colors --profile {folder}/etc/lynis/default.prf "
         f"--plugindir {folder}/etc/lynis/plugins "
-        f"--logfile {folder}/log --report-file {folder}/report >{folder}/said 2>&1 && cat {folder}/report || tail {folder}/said"
+        f"--logfile {folder}/log --report-file {folder}/report >{folder}/said 2>&1 "
+        f"&& cat {folder}/report || tail {folder}/said"
     )
     subprocess.run([*prefix, unpack], input=_packed(), check=True, capture_output=True)
     try:
