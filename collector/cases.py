@@ -40,7 +40,7 @@ _FEW = 64
 _STILL_SECONDS = 600
 _WITHOUT_WITNESS_SECONDS = 10
 _ENOUGH_TO_STAY = 3
-_MOST_SILENT = 0.8
+_ON_ITS_WAY = 3 * _SECOND
 _RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 3, "upstream": 5, "collector": 9}
 
 Notes = dict[Place, list["Note"]]
@@ -89,7 +89,7 @@ class Cases:
         """Explain all troubles, and let the incidents follow."""
         self._keep(self._troubles.take_notes())
         self.dirty, self.due = False, NEVER
-        self._ask_witnesses()
+        self._ask_witnesses(now)
         self._feel_uplink(now)
         ground = Ground(
             topology=self._topology,
@@ -108,24 +108,20 @@ class Cases:
 
     # What explaining stands on.
 
-    def _ask_witnesses(self) -> None:
+    def _ask_witnesses(self, now: int) -> None:
         for trouble in self._troubles.all.values():
             if trouble.place.kind == "silence":
-                trouble.cause = self._witnesses.why(trouble.place.site, trouble.began_at) if trouble.whole else "agent"
+                site, began_at = trouble.place.site, trouble.began_at
+                trouble.cause = self._witnesses.why(site, began_at, now) if trouble.whole else "agent"
 
     def _feel_uplink(self, now: int) -> None:
-        """Find out whether nobody can be heard because we cannot be reached."""
-        silent = [
-            t for p, t in self._troubles.all.items() if p.kind == "silence" and t.whole and p.site != self._own.site
-        ]
-        sites = {site for site, nodes in self._silence.nodes_at.items() if nodes and site != self._own.site}
-        mass = bool(silent) and len(silent) >= _MOST_SILENT * len(sites)
-        if self.blind:
-            if not silent or not self._witnesses.uplink_lost(0):
-                self.blind = False
-                self._silence.resume(now)
-        elif mass and self._witnesses.uplink_lost(min(trouble.began_at for trouble in silent)):
-            self.blind = True
+        """Find out whether nobody can be heard because we cannot be reached: then silence means nothing."""
+        since = self._witnesses.uplink_lost()
+        others = [at for (site, _), at in self._silence.heard_at.items() if site != self._own.site]
+        blind = since is not None and bool(others) and max(others) <= since + _ON_ITS_WAY
+        if self.blind and not blind:
+            self._silence.resume(now)
+        self.blind = blind
 
     def _count_units(self) -> Counter[str]:
         """Count the watched lines and upstreams that hang on each upstream."""

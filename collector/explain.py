@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _FRESH = 300 * _SECOND
+_BEFORE = 120 * _SECOND
 _LINES, _UPSTREAMS = 3, 2
 _LOST = 0.99
 _LINE_CAUSES = ("", "line", "power")
@@ -81,6 +82,10 @@ class _Explaining:
         self._home: dict[Place, Place] = {t: place for t, place in ground.kept.items() if t in troubles}
         self._causes: dict[Place, Cause] = {}
         self._complete: set[Place] = set()
+        self._paths: defaultdict[str, list[Trouble]] = defaultdict(list)
+        for place, trouble in sorted(troubles.items()):
+            if place.kind == "path" and self._tests_line(trouble):
+                self._paths[place.site].append(trouble)
         self._silent = {p.site: t for p, t in troubles.items() if p.kind == "silence" and t.whole}
 
     def blind(self) -> None:
@@ -150,9 +155,9 @@ class _Explaining:
         """Assign a service's failing, as several sites see it, to the service."""
         seen: defaultdict[str, list[Place]] = defaultdict(list)
         for place, trouble in self._troubles.items():
-            if place.kind == "service" and place.site and place.name in self._ground.shared_services:
-                if not trouble.alone and place not in self._home and not self._excused(place.site):
-                    seen[place.name].append(place)
+            shared = place.kind == "service" and place.site and place.name in self._ground.shared_services
+            if shared and not trouble.alone and place not in self._home and not self._excused(trouble):
+                seen[place.name].append(place)
         for name, places in seen.items():
             home = Place("service", "", name)
             if len(places) > 1 or home in self._home.values():
@@ -160,10 +165,10 @@ class _Explaining:
 
     def sites(self) -> None:
         """Let what a site's line explains go with the line; everything else stands for itself."""
-        for place in self._troubles:
+        for place, trouble in self._troubles.items():
             if place in self._home:
                 continue
-            excuse = self._excused(place.site) if place.kind in ("service", "path", "redundancy") else None
+            excuse = self._excused(trouble) if place.kind in ("service", "path", "redundancy", "node") else None
             self._home[place] = self._home.get(excuse, excuse) if excuse is not None else place
 
     def groups(self) -> list[Group]:
@@ -184,24 +189,21 @@ class _Explaining:
             return self._causes.get(home, "redundancy" if any(p.kind == "redundancy" for p in members) else "impaired")
         return "power" if 2 * sum(trouble.cause == "power" for trouble in silent) > len(silent) else ""
 
-    def _excused(self, site: str) -> Place | None:
-        """Return what makes everything else at a site fail: its silence, or its impaired line."""
-        if site in self._silent:
-            return self._silent[site].place
-        for place, trouble in self._paths.get(site, ()):
-            if trouble.severity == "red":
-                return place
-        return None
+    def _excused(self, trouble: Trouble) -> Place | None:
+        """Return why something fails that its site needs its line for: the site's silence, or its impaired line.
 
-    @property
-    def _paths(self) -> Mapping[str, list[tuple[Place, Trouble]]]:
-        if not hasattr(self, "_paths_by_site"):
-            found: defaultdict[str, list[tuple[Place, Trouble]]] = defaultdict(list)
-            for place, trouble in self._troubles.items():
-                if place.kind == "path" and self._tests_line(trouble):
-                    found[place.site].append((place, trouble))
-            self._paths_by_site = found
-        return self._paths_by_site
+        What had failed long before, failed for a reason of its own.
+        """
+        site = trouble.place.site
+        reasons = [self._silent[site]] if site in self._silent else []
+        if trouble.place.kind == "node":  # a battery that the power's end was seen by
+            power = any(item.metric == "on_battery" for item in trouble.evidence.values())
+            return reasons[0].place if power and reasons and reasons[0].cause == "power" else None
+        reasons += [path for path in self._paths.get(site, ()) if path.severity == "red"]
+        for reason in reasons:
+            if trouble.began_at >= reason.began_at - _BEFORE and trouble.place != reason.place:
+                return reason.place
+        return None
 
     def _free(self, place: Place, kind: str) -> bool:
         """Tell whether a trouble is in no group yet, or kept in one of this very kind."""

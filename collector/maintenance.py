@@ -1,6 +1,6 @@
 """Planned work: windows in which nobody is called to what was announced. Pure.
 
-A window stops creating and telling; it never stops measuring or resolving. What is still broken when it ends, opens then.
+A window stops creating and telling; it never stops measuring or resolving. What is still broken at its end opens then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people tell the judge to do. Each order is journalled before it is carried out, so that a replay carries it out too."""
+"""What people tell the judge to do. Each is journalled before it is carried out, so that a replay does it too."""
 
 from __future__ import annotations
 

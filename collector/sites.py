@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from collector.detect.witness import RETURN_SECONDS
 from collector.incident import Place
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SiteTroubles:
 
     def _look(self, site: str, now: int) -> None:
         """Judge what only time makes certain: one of two lines lost, test packets refused."""
-        waits = [self._line(site, now), self._packets(site, now)]
+        waits = [self._line(site, now), self._packets(site, now), self._return(site, now)]
         at = min((wait for wait in waits if wait is not None), default=None)
         if at is None:
             self._again.pop(site, None)
@@ -92,6 +93,15 @@ class SiteTroubles:
         if heard_at >= due - _SECOND * _PACKETS_SECONDS // 3:
             self._troubles.stand(place, began_at=since, known_at=now, severity="yellow")
         return None
+
+    def _return(self, site: str, now: int) -> int | None:
+        """Have the cause of a silence judged again, once a site that is seen should have been heard as well."""
+        since = self._witnesses.coming_back(site) if self._troubles.of_site(site, "silence") else None
+        due = None if since is None else since + RETURN_SECONDS * _SECOND
+        if due is not None and now >= due:
+            self._troubles.changed = True
+            return None
+        return due
 
     def save(self) -> list[Any]:
         """Return the state as plain data, for a checkpoint."""

@@ -36,6 +36,8 @@ QUIET, HEARD, REACH, BATTERY, UPLINK = range(5)
 _LOST = 0.99
 _SECOND = 1_000_000_000
 _BATTERY_BEFORE = 1800 * _SECOND
+RETURN_SECONDS = 20
+"""An agent whose line is back sends again within so long: its pauses between attempts are shorter."""
 _AFTER = _SECOND
 """A sign counts as "after the fault" from so long after the last sign of life on: what was on its way may arrive."""
 
@@ -136,19 +138,32 @@ class Witnesses:
         rows = self._of[site, QUIET] + self._of[site, REACH]
         return all(int(self.at[row]) > fault_at + _AFTER for row in rows)
 
-    def why(self, site: str, fault_at: int) -> Cause:
-        """Return the cause of a site's silence since `fault_at`, as far as witnesses know it."""
+    def why(self, site: str, fault_at: int, now: int) -> Cause:
+        """Return the cause of a site's silence since `fault_at`, as far as witnesses know it by `now`.
+
+        Who is seen again after all was lost is coming back: only if that takes long is it another fault.
+        """
         after = fault_at + _AFTER
         reach = [row for row in self._of[site, REACH] if self.at[row] > after]
-        heard = any(self.seen[row] > after + _AFTER and not self.bad[row] for row in self._of[site, HEARD])
-        if heard:
+        if any(self.seen[row] > after + _AFTER and self._lives(row, after, now) for row in self._of[site, HEARD]):
             return "delivery"
-        if any(not self.bad[row] for row in reach):
+        if any(self._lives(row, after, now) for row in reach):
             return "agent"
         battery = [row for row in self._of[site, BATTERY] if self.bad[row]]
         if any(0 <= fault_at - int(self.at[row]) < _BATTERY_BEFORE for row in battery):
             return "power"
         return "line" if reach else ""
+
+    def _lives(self, row: int, after: int, now: int) -> bool:
+        """Tell whether a witness sees a site, and did so all the time or has done for long."""
+        return not self.bad[row] and (
+            self.since[row] <= after or now - int(self.since[row]) >= RETURN_SECONDS * _SECOND
+        )
+
+    def coming_back(self, site: str) -> int | None:
+        """Return since when somebody sees a site again; None where nobody does."""
+        rows = [row for row in self._of[site, HEARD] + self._of[site, REACH] if not self.bad[row] and self.at[row]]
+        return min((int(self.since[row]) for row in rows), default=None)
 
     def lost_line(self, line: Line) -> int | None:
         """Return since when a line's address does not answer; None where it does, or where nobody asks."""
@@ -168,15 +183,12 @@ class Witnesses:
             return None
         return max(int(self.since[row]) for row in rows)
 
-    def uplink_lost(self, after: int) -> bool:
-        """Tell whether our own router was asked after an instant, and nothing came back."""
+    def uplink_lost(self) -> int | None:
+        """Return since when our own router does not answer; None where it does, or where nobody asks."""
         rows = self._of[self._own.site, UPLINK]
-        return bool(rows) and all(self.bad[row] and int(self.at[row]) > after for row in rows)
-
-    @property
-    def knows_uplink(self) -> bool:
-        """Tell whether anybody asks our own router."""
-        return bool(self._of[self._own.site, UPLINK])
+        if not rows or not all(self.bad[row] for row in rows):
+            return None
+        return max(int(self.since[row]) for row in rows)
 
     def save(self) -> dict[str, Any]:
         """Return the state as named columns, for a checkpoint."""
