@@ -128,7 +128,7 @@ def packages(shown: str) -> list[Package]:
 
 
 def sources(index_targets: str) -> str:
-    """Make a sources.list out of `apt-get indextargets`: this machine's own way to Debian 12, and nothing else of it."""
+    """Make a sources.list out of `apt-get indextargets`: this machine's own way to Debian 12, nothing else."""
     lines = sorted(set(index_targets.splitlines()))
     if not any(f" {SUITE} " in line for line in lines):
         raise BundleError(

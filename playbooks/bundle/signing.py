@@ -12,7 +12,7 @@ PUBLIC = "nhip-archive-keyring.gpg"
 
 
 def sign(release: Path, public: Path, home: Path) -> None:
-    """Sign `release` as InRelease and Release.gpg beside it, and write the public key; make a key where there is none."""
+    """Sign `release` as InRelease and Release.gpg beside it, and write the public key; make one where there is none."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if "sec:" not in _gpg(home, "--list-secret-keys", "--with-colons"):
         _gpg(home, "--quick-generate-key", "Nhip bundle", "ed25519", "sign", "never")
