@@ -17,6 +17,7 @@ from checks.limits import Limit, load_limits
 from checks.strict import ConfigError, load_yaml
 from collector import topology
 from collector.leases import Rules, Span
+from collector.maintenance import Window  # noqa: TC001  (msgspec reads the annotations when it runs)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -52,6 +53,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     service: Annotated[str, msgspec.Meta(min_length=1)]
     targets: Annotated[list[str], msgspec.Meta(min_length=1)]
     name: str = ""
+    shared: bool = True  # every site sees the same one, at the data centre; false where each has its own
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +155,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     inventory: Path | None = None  # where sites, upstreams, services and limits stand; in place of those here
     sites: list[Site] = []
     upstreams: list[Upstream] = []
+    maintenance: list[Window] = []
     services: list[Service] = []
     limits: list[Limit] = []
     write: Write = Write()
@@ -226,6 +229,7 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
         "sites": [site.site for site in config.sites],
         "upstreams": [upstream.upstream for upstream in config.upstreams],
         "services": [service.service for service in config.services],
+        "maintenance": [window.window for window in config.maintenance],
         "channels": [channel.channel for channel in config.channels],
         "limits": [limit.key for limit in config.limits],
     }
