@@ -16,7 +16,7 @@ import msgspec
 from collector.explain import Ground, explain
 from collector.incident import Place
 from collector.topology import ROOT, Line
-from collector.waiting import Waiting
+from collector.waiting import HEARD_NOBODY, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +98,7 @@ class Cases:
             kept=self._kept(now),
             blind=self.blind,
             own_site=self._own.site,
+            own_uplink=frozenset(self._own.uplink),
             together=int(self._rules.together_seconds * _SECOND),
         )
         transitions = self._follow(explain(self._troubles.all, ground), now)
@@ -118,9 +119,12 @@ class Cases:
         """Find out whether nobody can be heard because we cannot be reached: then silence means nothing."""
         since = self._witnesses.uplink_lost()
         others = [at for (site, _), at in self._silence.heard_at.items() if site != self._own.site]
-        blind = since is not None and bool(others) and max(others) <= since + _ON_ITS_WAY
+        last = max(others, default=now)
+        blind = since is not None and last <= since + _ON_ITS_WAY and last + HEARD_NOBODY < now
         if self.blind and not blind:
             self._silence.resume(now)
+        if since is not None and not blind:
+            self._wake(now, last + HEARD_NOBODY + _GRID if last + HEARD_NOBODY >= now else None)
         self.blind = blind
 
     def _count_units(self) -> Counter[str]:

@@ -53,6 +53,8 @@ class Ground:
     """Troubles that stay with the incident they are in, whatever else holds: by trouble, that incident's place."""
     blind: bool = False
     own_site: str = "data-centre"
+    own_uplink: AbstractSet[str] = frozenset()
+    """Whom the data centre's own probes reach only over its own uplink."""
     together: int = 10 * _SECOND
 
 
@@ -93,6 +95,9 @@ class _Explaining:
         for trouble in self._silent.values():
             if trouble.place.site != own.site and trouble.cause != "agent":
                 self._home.setdefault(trouble.place, own)
+        for place in self._troubles:
+            if place.kind == "path" and place.site == own.site and place.name in self._ground.own_uplink:
+                self._home.setdefault(place, own)
         self._complete.add(own)
 
     def lines(self) -> None:
