@@ -154,7 +154,7 @@ class Cases:
             if not present or not self._over(incident, len(present), shared=shared):
                 incident.healing_at = None
                 if shared:
-                    kept |= dict.fromkeys(present, incident.place)
+                    kept |= dict.fromkeys((p for p in present if not self._worse(p, incident)), incident.place)
                 continue
             if incident.healing_at is None:
                 incident.healing_at = now
@@ -167,6 +167,10 @@ class Cases:
             kept |= dict.fromkeys((place for place in present if place not in left), incident.place)
             self._wake(now, now + _SECOND)
         return kept
+
+    def _worse(self, place: Place, incident: Incident) -> bool:
+        """Tell whether one of many that share a warning has become red: that may be a fault of its own."""
+        return incident.severity == "yellow" and self._troubles.all[place].severity == "red"
 
     def _over(self, incident: Incident, present: int, *, shared: bool) -> bool:
         """Tell whether what an incident is about is well again, though not yet everything that it made ill."""

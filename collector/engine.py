@@ -214,9 +214,11 @@ class Engine:
             signal = self._catalogue.signals[change.signal]
             limit = self.levels.limits[int(self.levels.limit_of[change.signal])]
             self.troubles.level_changed(change, signal, limit, self._reason(signal.series_id, change.at))
+        warned = [*warned, *self.early.flapping.step(levels)]
+        for warning in warned:
+            self.troubles.warned(warning, self._catalogue.signals[warning.signal])
         self.sites.silences(silences)
         transitions += self.cases.look(now) if look else self.cases.moved(now)
-        warned = [*warned, *self.early.flapping.step(levels)]
         return Judged(levels, silences, transitions, list(shifts), warned)
 
     def _still_ill(self, signal: int, since: int) -> bool:

@@ -137,12 +137,19 @@ class _Explaining:
         return bool(homes & set(above))
 
     def impaired(self) -> None:
-        """Assign sites whose test packets get lost or are late, though the sites are heard, to what they share."""
+        """Assign sites whose test packets get lost or are late, though the sites are heard, to what they share.
+
+        Those that are red and those that are a warning apart: a site's own fault does not make a warning of many red.
+        """
+        for severity in ("red", "yellow"):
+            self._impaired(severity)
+
+    def _impaired(self, severity: str) -> None:
         bad: dict[Line, tuple[int, Place]] = {}
         for place, trouble in self._troubles.items():
             lines = self._ground.topology.lines_of(place.site) if place.kind == "path" else []
             candidate = self._tests_line(trouble) and not trouble.alone and place.site not in self._silent
-            if len(lines) == 1 and candidate and self._free(place, "upstream"):
+            if trouble.severity == severity and len(lines) == 1 and candidate and self._free(place, "upstream"):
                 bad[lines[0]] = (trouble.began_at, place)
         taken = {home.name for home in self._home.values() if home.kind == "upstream"}
         found = gather({line: at for line, (at, _) in bad.items()}, self._ground, self._held("upstream", bad))
@@ -197,10 +204,12 @@ class _Explaining:
     def _excused(self, trouble: Trouble) -> Place | None:
         """Return why something fails that its site needs its line for: the site's silence, or its impaired line.
 
-        What had failed long before, failed for a reason of its own.
+        What had failed long before, failed for a reason of its own, but for the line's own tests.
         """
         site = trouble.place.site
         reasons = [self._silent[site]] if site in self._silent else []
+        if trouble.place.kind == "path" and reasons and self._tests_line(trouble):
+            return reasons[0].place
         if trouble.place.kind == "node":  # a battery that the power's end was seen by
             power = any(item.metric == "on_battery" for item in trouble.evidence.values())
             return reasons[0].place if power and reasons and reasons[0].cause == "power" else None

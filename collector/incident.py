@@ -81,6 +81,8 @@ class Incident(msgspec.Struct, kw_only=True):
     """How many members it had at its worst."""
     healing_at: Nanoseconds | None = None
     """Since when most of its members are well again."""
+    eased_at: Nanoseconds | None = None
+    """When it last became a warning, after it had been red."""
     told: bool = False
     """Whether it has rung: only then does its end."""
     serious: bool = False
