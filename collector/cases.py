@@ -41,7 +41,7 @@ _STILL_SECONDS = 600
 _WITHOUT_WITNESS_SECONDS = 10
 _ENOUGH_TO_STAY = 3
 _ON_ITS_WAY = 3 * _SECOND
-_RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 3, "upstream": 5, "collector": 9}
+_RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 4, "upstream": 6, "collector": 9}
 
 Notes = dict[Place, list["Note"]]
 
@@ -276,7 +276,9 @@ class Cases:
 
 
 def _rank(place: Place) -> int:
-    return 4 if place.kind == "service" and not place.site else _RANKS[place.kind]
+    if place.kind == "clock" and place.name:
+        return 3  # a node's own clock explains its path
+    return 5 if place.kind == "service" and not place.site else _RANKS[place.kind]
 
 
 def _next_grid(now: int) -> int:

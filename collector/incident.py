@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Kind = Literal["service", "path", "node", "silence", "redundancy", "clock", "upstream", "collector"]
-Cause = Literal["", "line", "power", "agent", "delivery", "impaired", "redundancy"]
+Cause = Literal["", "line", "power", "off", "agent", "delivery", "impaired", "redundancy", "clock"]
 """What made it, where that is known beside the place: see `words.py` for what each means to people."""
 Severity = Literal["yellow", "red"]
 Happening = Literal[
