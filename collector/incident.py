@@ -84,6 +84,8 @@ class Incident(msgspec.Struct, kw_only=True):
     """How many members it had at its worst."""
     healing_at: Nanoseconds | None = None
     """Since when most of its members are well again."""
+    lived: dict[str, Cause] = {}
+    """Why each of its sites was silent, as the site itself tells since it is back."""
     eased_at: Nanoseconds | None = None
     """When it last became a warning, after it had been red."""
     told: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from collector.explain import Group
-    from collector.incident import Severity, Tell
+    from collector.incident import Cause, Severity, Tell
     from collector.troubles import Note, Trouble
 
 _AHEAD = 4 * HOUR
@@ -61,7 +61,8 @@ class Incidents:
         before = self.ended.pop(place, None)
         if before is None or before.resolved_at is None or at - before.resolved_at > self.reopen:
             return None
-        before.resolved_at, before.healing_at, before.eased_at, before.most = None, None, None, 0
+        before.resolved_at, before.healing_at, before.eased_at = None, None, None
+        before.most, before.lived = 0, {}
         self._open_at.update(before.reached)
         return before
 
@@ -150,12 +151,28 @@ class Incidents:
             incident.serious = serious
         return [Transition(incident, [], None, at) for incident in found]
 
-    def correct(self, incident: Incident, cause: Any, at: int) -> Transition | None:
-        """Set an incident's cause right, be it over or not."""
-        if incident.cause == cause:
-            return None
+    def explained(self, site: str, cause: Cause, at: int) -> list[Transition]:
+        """Set right why a site was silent, be the incident over or not; nobody is called.
+
+        Of an upstream it counts what most of its sites say: where they had all been off, the power had been out.
+        """
+        found = []
+        for incident in [*self.open.values(), *self.ended.values()]:
+            place = incident.place
+            if place.kind == "silence" and place.site == site:
+                found += self._correct(incident, cause, at)
+            elif place.kind == "upstream" and site in incident.reached:
+                incident.lived[site] = cause
+                off = sum(each == "off" for each in incident.lived.values())
+                if 2 * off > len(incident.reached):
+                    found += self._correct(incident, "power", at)
+        return found
+
+    def _correct(self, incident: Incident, cause: Cause, at: int) -> list[Transition]:
+        if cause == incident.cause or (cause == "off" and incident.cause == "power"):
+            return []
         incident.cause = cause
-        return Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)
+        return [Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)]
 
     def open_at(self, site: str) -> int:
         """Return how many open incidents reach a site."""

@@ -176,7 +176,7 @@ def happened(kind: str, evidence: Evidence | None, note: str | Text | None = Non
     for language in LANGUAGES:
         parts = [_HAPPENED[kind][language]]
         if kind == "corrected" and isinstance(note, str) and note in _CAUSES:
-            said[language] = f"{parts[0]}: {_CAUSES[note][language].format(name='', lost='').strip()}"
+            said[language] = f"{parts[0]}: {' '.join(_CAUSES[note][language].format(name='', lost='').split())}"
             continue
         if evidence is not None:
             parts.append(seen(evidence, language))
