@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from collector.detect.witness import RETURN_SECONDS
 from collector.explain import Ground, explain
 from collector.incident import Place
 from collector.topology import ROOT, Line
@@ -181,8 +182,12 @@ class Cases:
     def _left_behind(self, trouble: Trouble, incident: Incident, now: int) -> bool:
         """Tell whether a trouble is still there after what explained it is over: seen so since, and not just late."""
         healing = incident.healing_at or now
+        site = trouble.place.site
         if trouble.place.kind in ("silence", "redundancy"):
-            more = 0 if self._witnesses.has_witness(trouble.place.site) else _WITHOUT_WITNESS_SECONDS
+            seen_since = self._witnesses.coming_back(site) if trouble.place.kind == "silence" else None
+            if seen_since is not None and now < seen_since + RETURN_SECONDS * _SECOND:
+                return False  # its line is back, and its agent will be: between attempts it pauses
+            more = 0 if self._witnesses.has_witness(site) else _WITHOUT_WITNESS_SECONDS
             return now >= healing + int((self._rules.return_seconds + more) * _SECOND)
         if now >= healing + _STILL_SECONDS * _SECOND:
             return True

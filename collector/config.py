@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from checks.limits import Limit, load_limits
+from checks.metrics import metrics_by_check
 from checks.strict import ConfigError, load_yaml
 from collector import topology
 from collector.leases import Rules, Span
@@ -154,7 +155,7 @@ class IncidentRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2  # for the upstream's state, before a site rings
     together_seconds: Seconds = 10  # what fails within so long of each other fails together
-    return_seconds: Seconds = 8  # an upstream is back; a site behind it that is not, so much later, rings
+    return_seconds: Seconds = 7  # an upstream is back; a site behind it that is not, so much later, rings
     reopen_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1800  # ill again within so long: the same incident
     serious_sites: Count = 10  # an incident that reaches so many sites is a serious one
 
@@ -220,6 +221,7 @@ def load(path: Path) -> Config:
         *_address(config),
         *_repeated(config),
         *_taken(config),
+        *_metrics(config),
         *topology.problems(config),
         *_windows(config),
         *_files(config),
@@ -294,6 +296,22 @@ def _taken(config: Config) -> list[tuple[str, str]]:
                 (f"$.channels[{index}].channel", "'log' is the log, which is always told: take another name")
             )
     return problems
+
+
+def _metrics(config: Config) -> list[tuple[str, str]]:
+    """Name limits on metrics that their check does not give. What other tools measure, nobody here knows."""
+    if config.inventory is not None:
+        return []  # it has been looked at where it stands
+    own = [(f"$.limits[{number}]", limit) for number, limit in enumerate(config.limits)]
+    for index, site in enumerate(config.sites):
+        own += [(f"$.sites[{index}].limits[{number}]", limit) for number, limit in enumerate(site.limits)]
+    known = metrics_by_check()
+    return [
+        (f"{path}.{key}", f"{limit.check} gives no {metric!r}; it gives: {', '.join(known[limit.check])}")
+        for path, limit in own
+        for key, metric in (("metric", limit.metric), ("packets", limit.packets))
+        if metric and limit.check in known and metric not in known[limit.check]
+    ]
 
 
 def _windows(config: Config) -> list[tuple[str, str]]:

@@ -113,7 +113,7 @@ def check(province: Province, trials: Trials) -> None:
     assert Counter(rings(told)) == expected(province)
     (child,) = [item for item in told if item.tell == "opened" and item.site == "1"]
     away = sum(away for _, away in trials.restarts)
-    assert HEALED < child.at <= HEALED + 10 + (30 if away else trials.delay)
+    assert HEALED < child.at <= HEALED + 10 + trials.delay + (4 if trials.dropped else 0) + (30 if away else 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
