@@ -152,7 +152,7 @@ class Cases:
         for incident in self._incidents.open.values():
             present = [place for place in incident.members if place in self._troubles.all]
             shared = incident.place.kind == "collector" or not incident.place.site
-            if not present or not self._over(incident, len(present), shared=shared):
+            if not present or not self._over(incident, self._unseen(present), shared=shared):
                 incident.healing_at = None
                 if shared:
                     kept |= dict.fromkeys((p for p in present if not self._worse(p, incident)), incident.place)
@@ -168,6 +168,11 @@ class Cases:
             kept |= dict.fromkeys((place for place in present if place not in left), incident.place)
             self._wake(now, now + _SECOND)
         return kept
+
+    def _unseen(self, places: Sequence[Place]) -> int:
+        """Count places that are ill as far as anybody sees: who is seen again is only waited for."""
+        silent = (place for place in places if place.kind == "silence")
+        return len(places) - sum(self._witnesses.coming_back(place.site) is not None for place in silent)
 
     def _worse(self, place: Place, incident: Incident) -> bool:
         """Tell whether one of many that share a warning has become red: that may be a fault of its own."""

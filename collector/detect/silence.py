@@ -169,7 +169,7 @@ class Silence:
     def _hasty(self, site: str, doubt: Doubt) -> int:
         heard_at = self._site_heard_at(site) or 0
         if heard_at <= self._resumed_at and not doubt.certain:
-            return _NEVER
+            heard_at = self._resumed_at  # nobody could be heard before; whoever was seen since is in no doubt
         return max(heard_at + doubt.patience, doubt.cast_at)
 
 
