@@ -1,7 +1,7 @@
 # The menu: plain `make` prints it. Each entry does all the set-up it needs; a second call reuses what is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := menu
-.PHONY: menu run test fuzz lint bench bundle lock clean
+.PHONY: menu run test fuzz lint bench bundle lab lock clean
 
 BIN := .venv/bin
 SET_UP := sh requirements/set_up.sh
@@ -36,6 +36,10 @@ bench: ## benchmarks beside their peers; each prints a ratio or a figure
 bundle: ## what sites without internet install: wheels and a Debian archive (BUNDLE_EXTRAS=all adds large packages)
 	@$(SET_UP) run
 	@$(BIN)/python -m playbooks.bundle build --extras "$(BUNDLE_EXTRAS)" $(addprefix --sources ,$(BUNDLE_SOURCES))
+
+lab: ## a province on this machine: boots it, provisions and accepts it, opens its board (ARGS="--only 31120")
+	@$(SET_UP) test
+	@exec tests/lab/lab rehearse $(ARGS)
 
 lock: ## remake every lock file from pyproject.toml and the board's package.json
 	@$(SET_UP) lint

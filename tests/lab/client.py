@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.lab import groups, owner
+from tests.lab import console, groups, owner
 from tests.lab.keys import ssh_options, ssh_settings
 from tests.lab.made import Made
 from tests.lab.places import RUNTIME, Places
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventory" / "lab"
 _DOWN_SECONDS = 60
-_CONSOLE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Lab:
@@ -143,6 +142,10 @@ class Lab:
             raise LabError(answer["error"])
         return answer.get("answer")
 
+    def within(self, space: str) -> list[str]:
+        """Return what goes before a command that is to run, with this machine's files, in a host's network."""
+        return ["ip", "netns", "exec", self.places.space(space)]
+
     def in_control(self, *argv: str) -> list[str]:
         """Return a command that runs `argv` at the control node."""
         # In a group of the lab's: what stays behind there, as ssh's shared connections do, ends with the lab.
@@ -160,17 +163,7 @@ class Lab:
         leader = self._host(host)["leader"]
         if not leader:
             raise LabError(f"{host} is without power; type: tests/lab/lab power-on {host}")
-        enter = ["nsenter", "--target", str(leader), "--all", "--root", "--wd"]
-        return [
-            *enter,
-            "/usr/bin/env",
-            "-i",
-            f"PATH={_CONSOLE_PATH}",
-            "HOME=/root",
-            "TERM=linux",
-            "LANG=C.UTF-8",
-            *argv,
-        ]
+        return console.command(leader, *argv)
 
     def ansible_command(self, *words: str, program: str = "ansible-playbook") -> list[str]:
         """Return a command that runs Ansible at the control node with this lab's inventory, key and known hosts.
@@ -190,19 +183,22 @@ class Lab:
             "ANSIBLE_LOCAL_TEMP": folder / "ansible",
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         }
+        password = self.places.inventory / ".vault-password"
+        if password.exists():
+            own["ANSIBLE_VAULT_PASSWORD_FILE"] = password
         return self.in_control("env", *(f"{name}={value}" for name, value in own.items()), program, *words)
 
     def ssh(self, host: str, *argv: str, check: bool = True) -> str:
         """Run a command at a host over the network and return its output."""
-        return _output(self.ssh_command(host, *argv), check=check)
+        return _output(self.ssh_command(host, *argv), f"{host}: {' '.join(argv)}", check=check)
 
     def run(self, host: str, *argv: str, check: bool = True) -> str:
         """Run a command at a host's console and return its output."""
-        return _output(self.console_command(host, *argv), check=check)
+        return _output(self.console_command(host, *argv), f"{host}: {' '.join(argv)}", check=check)
 
     def control(self, *argv: str, check: bool = True) -> str:
         """Run a command at the control node and return its output."""
-        return _output(self.in_control(*argv), check=check)
+        return _output(self.in_control(*argv), f"control node: {' '.join(argv)}", check=check)
 
     def _host(self, name: str) -> dict[str, Any]:
         hosts = self.ask("status")["hosts"]
@@ -211,8 +207,8 @@ class Lab:
         return dict(hosts[name])
 
 
-def _output(command: list[str], *, check: bool) -> str:
+def _output(command: list[str], called: str, *, check: bool) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     if check and done.returncode:
-        raise LabError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        raise LabError(f"{called}: exit code {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout

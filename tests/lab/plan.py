@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-ROUTER, CONTROL, DATA_CENTRE = "router", "control", "data-centre"
+ROUTER, CONTROL, DATA_CENTRE, ONE_STOP = "router", "control", "data-centre", "one-stop"
 _BACKBONE = ipaddress.ip_network("100.64.0.0/16")  # the carrier's own links: shared address space (RFC 6598)
 
 
@@ -82,7 +82,13 @@ class Plan:
     site_names: dict[str, str]
     control_address: str
     router_address: str
+    one_stop: Port
     domain: str
+
+    @property
+    def resolver(self) -> str:
+        """The address of the name server that everybody asks: the last of the city's machine."""
+        return self.one_stop.addresses[-1].partition("/")[0] if self.one_stop.addresses else ""
 
     def host(self, name: str) -> Host:
         """Return a host by its name."""
@@ -170,8 +176,16 @@ class _Maker:
             hosts=tuple(self.hosts), lines=tuple(self.lines), switches=tuple(self.switches),
             routers=tuple(group.name for group in upstreams), lans=self.lans, site_names=self.names,
             control_address=f"{get('data_centre_control')}/{lan.prefixlen}",
-            router_address=f"{get('data_centre_router')}/{lan.prefixlen}", domain=get("province_domain"),
+            router_address=f"{get('data_centre_router')}/{lan.prefixlen}",
+            one_stop=self._one_stop(lan.prefixlen), domain=get("province_domain"),
         )  # fmt: skip
+
+    def _one_stop(self, length: int) -> Port:
+        """Plan the machine of the city's own services: the one-stop system and, where it has an address, its DNS."""
+        own = (self.tree.variable("data_centre_one_stop"), self.tree.variable("data_centre_dns"))
+        taken = {host.address for host in self.hosts}
+        addresses = dict.fromkeys(f"{each}/{length}" for each in own if each and each not in taken)
+        return Port("eth0", tuple(addresses), str(self.tree.variable("data_centre_router")), switch=ROUTER)
 
     def _upstream(self, group: Group) -> None:
         parent = group.parent if group.parent != "all" else ""
@@ -227,10 +241,8 @@ class _Maker:
 
     def _inside(self, address: str, lan: str, switch: str, *, is_centre: bool) -> list[Port]:
         network = ipaddress.ip_network(lan)
-        more = [self.tree.variable("data_centre_one_stop")] if is_centre else []
         gateway = self.tree.variable("data_centre_router") if is_centre else str(network[1])
-        addresses = dict.fromkeys(f"{each}/{network.prefixlen}" for each in (address, *more) if each)
-        return [Port("eth0", tuple(addresses), str(gateway), switch=switch)]
+        return [Port("eth0", (f"{address}/{network.prefixlen}",), str(gateway), switch=switch)]
 
 
 def make_plan(inventory: Path, only: Collection[str] = ()) -> Plan:
