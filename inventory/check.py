@@ -32,9 +32,11 @@ OWN = frozenset(
     {
         "data_centre_address",
         "data_centre_control",
+        "data_centre_dns",
         "data_centre_lan",
         "data_centre_one_stop",
         "data_centre_router",
+        "data_centre_uplink",
         "kind",
         "limits",
         "province",

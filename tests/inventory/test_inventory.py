@@ -223,9 +223,9 @@ CASES = {
         ["stamp has no metric 'jitter_seconds'"],
     ),
     "a name that stands for nothing": (
-        'server: "{{ data_centre_address }}"',
-        'server: "{{ data_center_address }}"',
-        ["there is no variable 'data_center_address'"],
+        'server: "{{ data_centre_dns }}"',
+        'server: "{{ data_center_dns }}"',
+        ["there is no variable 'data_center_dns'"],
     ),
     "not YAML": ("kind: data_centre_host", "kind: [data_centre_host", ["not valid YAML"]),
     "a key given twice": (
