@@ -2,8 +2,7 @@
 
 The addresses of province PP, all in 10.PP.0.0/16:
 
-    10.PP.0.0/24      data centre: router .1, control node .2, collector and its like .10, one-stop system .20,
-                      name server .53
+    10.PP.0.0/24      data centre: router .1, control node .2, collector and its like .10, one-stop system .20, DNS .53
     10.PP.n.0/24      the LAN of commune n, counted by code from 1: gateway .1, computers from .11
     10.PP.240.0/21    access lines, a /30 each: line n starts at 4n; the carrier has +1, the gateway +2
     10.PP.248.0/22    second uplinks, likewise

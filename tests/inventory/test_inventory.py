@@ -224,8 +224,8 @@ CASES = {
     ),
     "a name that stands for nothing": (
         'server: "{{ data_centre_dns }}"',
-        'server: "{{ data_center_dns }}"',
-        ["there is no variable 'data_center_dns'"],
+        'server: "{{ data_center_address }}"',
+        ["there is no variable 'data_center_address'"],
     ),
     "not YAML": ("kind: data_centre_host", "kind: [data_centre_host", ["not valid YAML"]),
     "a key given twice": (
