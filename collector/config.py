@@ -17,6 +17,7 @@ from checks.limits import Limit, load_limits
 from checks.strict import ConfigError, load_yaml
 from collector import topology
 from collector.leases import Rules, Span
+from collector.maintenance import Window  # noqa: TC001  (msgspec reads the annotations when it runs)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -52,6 +53,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     service: Annotated[str, msgspec.Meta(min_length=1)]
     targets: Annotated[list[str], msgspec.Meta(min_length=1)]
     name: str = ""
+    shared: bool = True  # every site sees the same one, at the data centre; false where each has its own
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +141,31 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"url names no host: {self.url!r}; write for example http://127.0.0.1:8428")
 
 
+class SilenceRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How soon witnesses may call a site silent, before its own stream does (`silence_seconds`)."""
+
+    test_packets_seconds: Seconds = 2.5  # the reflector has heard none of its packets for so long: it is in doubt
+    one_witness_seconds: Seconds = 4.5  # in doubt, and nothing came from it for so long: it is silent
+    two_witnesses_seconds: Seconds = 2.5  # likewise, where its gateway does not answer the data centre either
+
+
+class IncidentRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How faults become incidents."""
+
+    wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2  # for the upstream's state, before a site rings
+    together_seconds: Seconds = 10  # what fails within so long of each other fails together
+    return_seconds: Seconds = 8  # an upstream is back; a site behind it that is not, so much later, rings
+    reopen_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1800  # ill again within so long: the same incident
+    serious_sites: Count = 10  # an incident that reaches so many sites is a serious one
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The collector's own place: the site that is here, and whom its probes reach only over our own uplink."""
+
+    site: str = "data-centre"
+    uplink: list[str] = []  # targets of probes by that site's nodes: the data centre's router
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
 
@@ -146,13 +173,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: Path = Path("/var/lib/nhip/collector")
     tls: Tls | None = None
     loopback_reads: bool = False
-    silence_seconds: Seconds = 15
+    silence: SilenceRules = SilenceRules()
+    silence_seconds: Seconds = 10
     restart_grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 20
     late_seconds: Seconds = 60
     stale_seconds: Seconds = 300
+    incidents: IncidentRules = IncidentRules()
+    own: Own = Own()
     inventory: Path | None = None  # where sites, upstreams, services and limits stand; in place of those here
     sites: list[Site] = []
     upstreams: list[Upstream] = []
+    maintenance: list[Window] = []
     services: list[Service] = []
     limits: list[Limit] = []
     write: Write = Write()
@@ -226,6 +257,7 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
         "sites": [site.site for site in config.sites],
         "upstreams": [upstream.upstream for upstream in config.upstreams],
         "services": [service.service for service in config.services],
+        "maintenance": [window.window for window in config.maintenance],
         "channels": [channel.channel for channel in config.channels],
         "limits": [limit.key for limit in config.limits],
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from collector.journal import sqlite_words
+from collector.upgrade import upgrade_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,18 @@ incidents = sa.Table(
     sa.Column("resolved_at", sa.BigInteger),
     sa.Column("acknowledged_at", sa.BigInteger),
     sa.Column("acknowledged_by", sa.String),
+    sa.Column("assigned_to", sa.String),
+    sa.Column("cause", sa.String, nullable=False, server_default=""),
+    sa.Column("serious", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("more", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("evidence", sa.JSON, nullable=False),
+)
+
+reaches = sa.Table(
+    "reaches",
+    metadata,
+    sa.Column("incident", sa.ForeignKey("incidents.id"), primary_key=True),
+    sa.Column("site", sa.String, primary_key=True, index=True),
 )
 
 timeline = sa.Table(
@@ -62,11 +74,13 @@ outbox = sa.Table(
     sa.Column("incident", sa.ForeignKey("incidents.id"), nullable=False),
     sa.Column("what", sa.String, nullable=False),
     sa.Column("channel", sa.String, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False, server_default="0"),  # of the transition: it may come again
+    sa.Column("loud", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("due_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("sent_at", sa.BigInteger),
     sa.Column("error", sa.String),
-    sa.UniqueConstraint("incident", "what", "channel"),
+    sa.UniqueConstraint("incident", "what", "channel", "at"),
 )
 
 tokens = sa.Table(
@@ -127,6 +141,7 @@ def open_database(path: Path) -> sa.Engine:
 
     try:
         metadata.create_all(engine)
+        upgrade_with(engine, metadata, rebuilt={"outbox": {"at", "loud"}})
     except sa.exc.SQLAlchemyError as exc:
         raise DatabaseError(f"{path}: {sqlite_words(getattr(exc, 'orig', exc))}") from None
     return engine

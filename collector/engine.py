@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from collector import orders
+from collector.cases import NEVER, Cases
 from collector.detect.early import EarlyWarning
 from collector.detect.levels import LevelChanged, Levels
+from collector.detect.lived import Lived
 from collector.detect.silence import Silence, SilenceChanged
-from collector.incidents import Incidents, Places, Transition
+from collector.detect.witness import Witnesses
+from collector.incidents import Incidents
+from collector.maintenance import Maintenance
+from collector.places import Places
+from collector.sites import SiteTroubles
+from collector.topology import Topology
+from collector.troubles import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +32,8 @@ if TYPE_CHECKING:
     from collector.detect.shifts import Shift
     from collector.detect.silence import Node
     from collector.detect.warned import Warned
-    from collector.incidents import Incident
+    from collector.incident import Incident, Transition
+    from collector.orders import Order
 
 HEARTBEAT = "agent"
 """The measurement that makes a node watched for silence."""
@@ -43,6 +53,15 @@ class Judged:
         """Tell whether anything happened."""
         return bool(self.levels or self.silences or self.transitions or self.shifts or self.warned)
 
+    def __iadd__(self, other: Judged) -> Self:
+        """Take in what the next step found."""
+        self.levels.extend(other.levels)
+        self.silences.extend(other.silences)
+        self.transitions.extend(other.transitions)
+        self.shifts.extend(other.shifts)
+        self.warned.extend(other.warned)
+        return self
+
 
 class Engine:
     """All state of judging, and the two steps that move it: `step` for what arrives, `tick` for what does not."""
@@ -52,11 +71,29 @@ class Engine:
         self._catalogue = catalogue
         self._late = int(config.late_seconds * 1e9)
         self._stale = int(config.stale_seconds * 1e9)
+        self.topology = Topology.of(config)
         self.places = Places(config.services)
         self.levels = Levels(config.all_limits(), self.places.service)
         self.early = EarlyWarning()
         self.silence = Silence(config.silence_seconds, config.restart_grace_seconds)
-        self.incidents = Incidents(self.places)
+        self.witnesses = Witnesses(config, self.topology)
+        self.troubles = Troubles(self.places)
+        rules = config.incidents
+        self.incidents = Incidents(reopen_seconds=rules.reopen_seconds, serious_sites=rules.serious_sites)
+        self.maintenance = Maintenance(config.maintenance, self.topology)
+        self.cases = Cases(
+            config,
+            self.topology,
+            self.troubles,
+            self.incidents,
+            silence=self.silence,
+            witnesses=self.witnesses,
+            maintenance=self.maintenance,
+            places=self.places,
+            still_ill=self._still_ill,
+        )
+        self.sites = SiteTroubles(self.topology, self.troubles, self.silence, self.witnesses)
+        self.lived = Lived()
         self.reasons: dict[int, tuple[int, str]] = {}
         self._series_of: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by signal
         self._node_of: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by series
@@ -64,52 +101,96 @@ class Engine:
         self._nodes: dict[Node, int] = {}
         self._node_names: list[Node] = []
         self._measured_at = np.zeros(0, dtype=np.int64)  # by node: its newest measurement
-        self._expired_at = 0
+        self._unheard_until = np.zeros(0, dtype=np.int64)  # by node: until when nobody could hear it, by its own clock
+        self._expires_at = NEVER
+        self._passed_until = 0
 
     def step(self, columns: Columns, *, arrived_at: int, sent_at: int | None = None) -> Judged:
         """Take in one entry. Instants are nanoseconds.
 
-        Late points (measured long before they were sent, by the sender's own clock; by ours where it tells none) are
-        history: they are stored, and judge nothing. So a backlog never rings, and a wrong clock never silences.
+        Late points (measured long before they were sent, by the sender's own clock; by ours where it tells none), and
+        those of a time when their node could not be heard, are history: they are stored, and judge nothing. So a
+        backlog never rings, and a wrong clock never silences.
         """
         self._learn()
         levels: list[LevelChanged] = []
         shifts: list[Shift] = []
         warned: list[Warned] = []
-        transitions: list[Transition] = []
         sent_at = arrived_at if sent_at is None else sent_at
         silences = self._heard(columns, arrived_at, sent_at)
-        horizon = sent_at - self._late
-        timely = columns.measured_at > horizon
-        for series_id, said_at, name, text in columns.texts:
-            if said_at > horizon and name in ("reason", "error", "notes"):
-                self.reasons[series_id] = (said_at, text)
         signals, at, values = columns.signals, columns.measured_at, columns.values
+        news = self.witnesses.step(signals, at, values, arrived_at - sent_at)
+        timely = self._timely(columns, sent_at)
+        for series_id, said_at, name, text in columns.texts:
+            if said_at > sent_at - self._late and name in ("reason", "error", "notes"):
+                self.reasons[series_id] = (said_at, text)
         if not timely.all():
             signals, at, values = signals[timely], at[timely], values[timely]
         if len(signals):
             known_at = np.broadcast_to(np.int64(arrived_at), at.shape)
             levels = self.levels.step(signals, at, values, known_at, sent_at)
             shifts, warned = self.early.step(signals, at, values, known_at, sent_at, self.levels.level)
-        return self._judged(levels, silences, transitions, shifts, warned)
+        self.sites.witnessed(news, arrived_at)
+        every = max(self._stale // 10, 1)
+        self._expires_at = min(self._expires_at, arrived_at - arrived_at % every + every)  # at fixed instants
+        return self._judged(levels, silences, arrived_at, [], shifts=shifts, warned=warned)
 
     def tick(self, now: int) -> Judged:
-        """Let time pass until `now`: silences whose deadline has come, and verdicts that have gone stale."""
+        """Let time pass until `now`: silences at their deadlines, verdicts that have gone stale, waits that are over.
+
+        Instant by instant, in order: so judging the journal again after a crash finds the same, however often it looks.
+        """
         self._learn()
+        judged = Judged([], [], [])
+        while (due := self._due()) <= now:
+            judged += self._pass(due)
+        self._passed_until = max(self._passed_until, now)
+        return judged
+
+    def _due(self) -> int:
+        """Return when something is due next; what has been due for long is due now, not then."""
+        due = min(self.silence.due, self.cases.due, self.sites.due, self._expires_at)
+        return max(due, self._passed_until)
+
+    def _pass(self, now: int) -> Judged:
+        """Let a single instant pass."""
+        self._passed_until = now
         levels: list[LevelChanged] = []
         warned = self.early.flapping.tick(now)
-        # At fixed instants, so that judging the journal again after a crash finds the same, however often it looks.
-        due = now - now % max(self._stale // 10, 1)
-        if due > self._expired_at:
-            self._expired_at = due
-            levels = self._expire(due)
-            warned += self.early.expire(
-                self._measured_at[self._node_of[self._series_of]], self._stale, self.levels.level, due
-            )
-        return self._judged(levels, self.silence.tick(now), [], warned=warned)
+        if now >= self._expires_at:
+            self._expires_at = NEVER
+            levels = self._expire(now)
+            measured_at = self._measured_at[self._node_of[self._series_of]]
+            warned += self.early.expire(measured_at, self._stale, self.levels.level, now)
+        silences = self.silence.tick(now)
+        self.sites.tick(now)
+        return self._judged(levels, silences, now, [], warned=warned, look=now >= self.cases.due)
+
+    def order(self, order: Order, now: int) -> Judged:
+        """Do what a person has told us to, at `now`."""
+        self._learn()
+        if isinstance(order, orders.Resolve):
+            self._resolve(order.incident)
+        elif isinstance(order, orders.Maintain):
+            self.maintenance.add(order.window)
+        elif isinstance(order, orders.Cancel):
+            self.maintenance.drop(order.window)
+        elif isinstance(order, orders.Serious):
+            self.incidents.call(order.incident, serious=order.serious)
+        return self._judged([], [], now, [], look=not isinstance(order, orders.Look))
+
+    def _resolve(self, name: str) -> None:
+        """Take what an incident is about for over: its nodes are gone, its signals unknown until seen again."""
+        incident = next((each for each in self.incidents.open.values() if each.id == name), None)
+        for place in [] if incident is None else list(incident.members):
+            if place.kind == "silence":
+                for node in [n for n in self.silence.nodes_at.get(place.site, []) if place.name in ("", n[1])]:
+                    self.silence.forget(node)
+            self.troubles.over(place)
 
     def resume(self, now: int) -> None:
-        """Begin again after the collector itself was away."""
+        """Begin again after the collector itself was away; by a clock that may have been put back meanwhile."""
+        self._passed_until = now
         self.silence.resume(now)
 
     def recover(self, now: int) -> None:
@@ -121,27 +202,48 @@ class Engine:
     def agree(self, recorded: Sequence[Incident], count: int) -> None:
         """Go on from what the record says is open, once the journal is judged again: see `Incidents.agree`."""
         for incident in self.incidents.agree(recorded, count):
-            if incident.place.kind == "silence":
-                self.silence.known((incident.place.site, incident.place.name), incident.began_at)
+            self.troubles.recall(incident)
+            for place in incident.members:
+                if place.kind == "silence" and place.name:
+                    self.silence.known((place.site, place.name), incident.began_at)
+        self.cases.dirty = self.troubles.changed
 
     def _judged(
         self,
         levels: list[LevelChanged],
         silences: list[SilenceChanged],
+        now: int,
         transitions: list[Transition],
+        *,
         shifts: Sequence[Shift] = (),
         warned: Sequence[Warned] = (),
+        look: bool = False,
     ) -> Judged:
-        for silence in silences:
-            transitions += self.incidents.silence_changed(silence)
         for change in levels:
             signal = self._catalogue.signals[change.signal]
             limit = self.levels.limits[int(self.levels.limit_of[change.signal])]
-            transitions += self.incidents.level_changed(
-                change, signal, limit, self._reason(signal.series_id, change.at)
-            )
+            self.troubles.level_changed(change, signal, limit, self._reason(signal.series_id, change.at))
         warned = [*warned, *self.early.flapping.step(levels)]
+        for warning in warned:
+            self.troubles.warned(warning, self._catalogue.signals[warning.signal])
+        self.sites.silences(silences)
+        transitions += self.cases.look(now) if look else self.cases.moved(now)
         return Judged(levels, silences, transitions, list(shifts), warned)
+
+    def _still_ill(self, signal: int, since: int) -> bool:
+        """Tell whether a signal was measured after an instant, and not well."""
+        if not 0 <= signal < self.levels.known or self.levels.measured_at[signal] <= since:
+            return False
+        limit = self.levels.limits[int(self.levels.limit_of[signal])]
+        return limit is not None and limit.judge(float(self.levels.value[signal]), "red") != "green"
+
+    def _timely(self, columns: Columns, sent_at: int) -> npt.NDArray[np.bool_]:
+        """Mark what is no history."""
+        timely: npt.NDArray[np.bool_] = columns.measured_at > sent_at - self._late
+        if self._unheard_until.any():
+            until = self._unheard_until[self._node_of[self._series_of[columns.signals]]]
+            timely &= columns.measured_at >= until
+        return timely
 
     def _reason(self, series_id: int, at: int) -> str | None:
         """Return what the check said of this very measurement."""
@@ -154,10 +256,14 @@ class Engine:
         last = self._measured_at[nodes]
         # A last measurement from the sender's own future was stamped by a clock that has been put right since.
         self._measured_at[nodes] = np.where(last > sent_at, newest, np.maximum(last, newest))
+        heard = [self._node_names[n] for n in nodes.tolist()]
+        for number, node in zip(nodes.tolist(), heard, strict=True):
+            if node in self.silence.silent:
+                self._unheard_until[number] = sent_at  # what it measured until now is history
         for series_id in columns.series[self._heartbeat[columns.series]].tolist():
             series = self._catalogue.series[series_id]
             self.silence.watch((series.site, series.node), arrived_at)
-        return self.silence.heard([self._node_names[n] for n in nodes.tolist()], arrived_at)
+        return self.silence.heard(heard, arrived_at)
 
     def _expire(self, now: int) -> list[LevelChanged]:
         """Make unknown what a node has stopped measuring, while it goes on measuring other things."""
@@ -173,6 +279,7 @@ class Engine:
             new = catalogue.signals[known:]
             self.levels.extend(new)
             self.early.extend(new)
+            self.witnesses.extend(new)
             self._series_of = np.concatenate([self._series_of, [s.series_id for s in new]])
         if len(catalogue.series) > len(self._node_of):
             more = [self._node_number((s.site, s.node)) for s in catalogue.series[len(self._node_of) :]]
@@ -181,6 +288,7 @@ class Engine:
             self._node_of = np.concatenate([self._node_of, np.array(more, dtype=np.int64)])
             grown = len(self._node_names) - len(self._measured_at)
             self._measured_at = np.concatenate([self._measured_at, np.zeros(grown, dtype=np.int64)])
+            self._unheard_until = np.concatenate([self._unheard_until, np.zeros(grown, dtype=np.int64)])
 
     def _node_number(self, node: Node) -> int:
         number = self._nodes.setdefault(node, len(self._nodes))
@@ -193,19 +301,30 @@ class Engine:
         early, watched = self.early.save()
         plain = {
             "silence": self.silence.save(),
+            "troubles": self.troubles.save(),
             "incidents": self.incidents.save(),
-            "expired_at": self._expired_at,
+            "maintenance": self.maintenance.save(),
+            "cases": self.cases.save(),
+            "sites": self.sites.save(),
+            "expires_at": self._expires_at,
+            "passed_until": self._passed_until,
             **watched,
         }
-        return {**self.levels.save(), **early, "node_measured_at": self._measured_at}, plain
+        nodes = {"node_measured_at": self._measured_at, "node_unheard_until": self._unheard_until}
+        return {**self.levels.save(), **early, **self.witnesses.save(), **nodes}, plain
 
     def load(self, columns: dict[str, Any], plain: dict[str, Any]) -> None:
         """Take back what `save` returned; the catalogue must be restored already."""
         self._learn()
-        measured = columns["node_measured_at"]
-        self._measured_at[: len(measured)] = measured
+        for name, column in (("node_measured_at", self._measured_at), ("node_unheard_until", self._unheard_until)):
+            column[: len(columns[name])] = columns[name]
         self.levels.load(columns)
         self.early.load(columns, plain)
+        self.witnesses.load(columns)
         self.silence.load(plain["silence"])
+        self.troubles.load(plain["troubles"])
         self.incidents.load(plain["incidents"])
-        self._expired_at = plain["expired_at"]
+        self.maintenance.load(plain["maintenance"])
+        self.cases.load(plain["cases"])
+        self.sites.load(plain["sites"])
+        self._expires_at, self._passed_until = plain["expires_at"], plain["passed_until"]

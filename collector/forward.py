@@ -161,6 +161,8 @@ class Lines:
         """Return the lines of `entries`."""
         lines: list[bytes] = []
         for entry in entries:
+            if not entry.points:
+                continue
             keys = self._keys.setdefault(entry.site, {})
             plain = entry.precision == "ns" and b'"' not in entry.body
             for line in entry.body.split(b"\n") if plain else [entry.body]:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
-from collector.database import incidents, outbox, sites, timeline
-from collector.incidents import Evidence
+from collector.database import incidents, outbox, reaches, sites, timeline
+from collector.incident import Evidence
 from collector.record import incident_of
-from collector.words import cause, happened, rfc3339
+from collector.words import cause, happened, kind, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.incidents import Incident
+    from collector.incident import Incident
 
+_NAMED = ("joined", "left", "moved", "merged", "corrected", "due")
 _WORST_FIRST = {"red": 0, "yellow": 1, "unknown": 2, "green": 3}
 
 
@@ -49,7 +50,8 @@ class History:
         if state != "all":
             query = query.where(incidents.c.state == state)
         if site is not None:
-            query = query.where(incidents.c.site == site)
+            reached = sa.select(reaches.c.incident).where(reaches.c.site == site)
+            query = query.where(sa.or_(incidents.c.site == site, incidents.c.id.in_(reached)))
         with self._database.connect() as db:
             return [told(row) for row in db.execute(query).mappings()]
 
@@ -101,8 +103,8 @@ def incident_told(incident: Incident, site_name: str, **more: object) -> dict[st
         "severity": incident.severity,
         "site": incident.place.site,
         "site_name": site_name,
-        "sites": [incident.place.site],
-        "cause": {"kind": incident.place.kind, "place": incident.place.name, "text": cause(incident.place)},
+        "sites": incident.sites,
+        "cause": cause_told(incident),
         "began_at": rfc3339(incident.began_at),
         "opened_at": rfc3339(incident.opened_at),
         "resolved_at": rfc3339(incident.resolved_at),
@@ -110,6 +112,14 @@ def incident_told(incident: Incident, site_name: str, **more: object) -> dict[st
         **more,
     }
     return {key: value for key, value in shown.items() if value is not None}
+
+
+def cause_told(incident: Incident, name: str = "") -> dict[str, Any]:
+    """Return what is wrong, as the API tells it; `name` is what people call the place."""
+    place = incident.place
+    lost = len({member.site for member in incident.members if member.site}) or len(incident.reached)
+    text = cause(place, incident.cause, name=name, lost=lost)
+    return {"kind": kind(place, incident.cause), "place": place.name, "text": text}
 
 
 def evidence_told(evidence: Evidence) -> dict[str, Any]:
@@ -125,7 +135,8 @@ def _incidents() -> sa.Select[Any]:
 
 def _words(line: Any) -> dict[str, str]:
     evidence = msgspec.convert(line["evidence"], Evidence) if line["evidence"] else None
-    return happened(line["kind"], evidence, line["text"])
+    about = line["about"] if line["kind"] in _NAMED else None
+    return happened(line["kind"], evidence, line["text"] or about)
 
 
 def _order(moment: tuple[int, int, str, dict[str, str]]) -> tuple[int, int]:

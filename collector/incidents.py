@@ -1,202 +1,188 @@
-"""Incidents: what is worth a person's attention, as pure transitions on what the detectors say.
-
-One place that is ill is one incident, however many signals show it: a stopped web server is seen by its port, its page
-and its unit, and rings once.
-"""
+"""The incidents that are open or were lately, and each way in which one moves on. Pure: facts in, transitions out."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from collector.detect.levels import LEVELS, RED, YELLOW, LevelChanged
+from collector.incident import Happened, Incident, Place, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from checks.limits import Colour, Limit
-    from collector.catalogue import Series, Signal
-    from collector.config import Service
-    from collector.detect.silence import SilenceChanged
+    from collector.explain import Group
+    from collector.incident import Severity, Tell
+    from collector.troubles import Note, Trouble
 
-Kind = Literal["service", "path", "node", "silence"]
-Happening = Literal["began", "opened", "evidence", "recovered", "resolved"]
-Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where it is: a kind of thing, at a site, with the name people know it by."""
-
-    kind: Kind
-    site: str
-    name: str
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One signal that speaks for an incident, as it stood when it last changed. `at` is when it was measured."""
-
-    node: str
-    check: str
-    target: str
-    metric: str
-    level: str
-    at: Nanoseconds
-    value: float | None = None
-    limit: float | None = None
-    words: dict[str, str] = {}
-    reason: str | None = None
-
-
-class Happened(msgspec.Struct, frozen=True):
-    """One line of a timeline: when, what kind of thing, and the evidence it is about, if any."""
-
-    at: Nanoseconds
-    kind: Happening
-    evidence: Evidence | None = None
-
-
-class Incident(msgspec.Struct, kw_only=True):
-    """A condition worth a person's attention. Dated from when it began, not from when it was noticed."""
-
-    id: str
-    place: Place
-    began_at: Nanoseconds
-    opened_at: Nanoseconds
-    severity: str = "red"
-    resolved_at: Nanoseconds | None = None
-    evidence: dict[int, Evidence] = {}
-    """By signal number; a silence has none."""
-
-    @property
-    def open(self) -> bool:
-        """Tell whether it still lasts."""
-        return self.resolved_at is None
-
-
-class Transition(msgspec.Struct, frozen=True):
-    """An incident as it stands after a step, and what was new about it. `tell` names what people are to be told."""
-
-    incident: Incident
-    happened: list[Happened]
-    tell: Literal["opened", "resolved"] | None = None
-
-
-class Places:
-    """Which place a signal is about: the inventory's services first, then what the target itself says."""
-
-    def __init__(self, services: Sequence[Service]) -> None:
-        """Know the targets of every service."""
-        self._services: dict[str, str] = {}
-        self.name(services)
-
-    def name(self, services: Sequence[Service]) -> None:
-        """Know these services instead."""
-        self._services = {target: service.service for service in services for target in service.targets}
-
-    def service(self, series: Series) -> str:
-        """Return the inventory's service that a series is about, "" where it is about none."""
-        return self._services.get(series.target) or self._services.get(endpoint(series.target)) or ""
-
-    def of(self, series: Series) -> Place:
-        """Return the place that a series is about."""
-        service = self.service(series)
-        if service:
-            return Place("service", series.site, service)
-        if series.check == "icmp_echo":
-            return Place("path", series.site, series.target)
-        if series.check in ("host_health", "agent") or not series.target:
-            return Place("node", series.site, series.node)
-        return Place("service", series.site, endpoint(series.target))
-
-
-def endpoint(target: str) -> str:
-    """Return `host:port` of a web address, so that a page and its port are one place; anything else as it is."""
-    if "://" not in target:
-        return target
-    try:
-        parts = urlsplit(target)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:
-        return target
-    host = parts.hostname or ""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+_SECOND = 1_000_000_000
+_REPORTS = (20 * 3600 * _SECOND, 68 * 3600 * _SECOND)
+"""Four hours before each report of a serious incident is due, people are reminded."""
 
 
 class Incidents:
-    """The open incidents, and the steps that open, extend and resolve them."""
+    """What is open, by place; what ended not long ago, so that it can be the same again."""
 
-    def __init__(self, places: Places) -> None:
-        """Begin with none open."""
+    def __init__(self, *, reopen_seconds: float = 1800, serious_sites: int = 10) -> None:
+        """Begin with none. Ill again within `reopen_seconds`, it is the same incident."""
         self.open: dict[Place, Incident] = {}
-        self._places = places
+        self.ended: dict[Place, Incident] = {}
+        self.reopen = int(reopen_seconds * 1e9)
+        self._serious_sites = serious_sites
         self._open_at: Counter[str] = Counter()
-        self._place_of: dict[int, Place] = {}  # of signals that speak for an open incident, whatever is named since
         self._count = 0
 
-    def level_changed(
-        self, change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None
-    ) -> list[Transition]:
-        """Take a change of a signal's level. Only red opens an incident; only the last red signal's end resolves it."""
-        place = self._place_of.get(change.signal) or self._places.of(signal.series)
-        incident = self.open.get(place)
-        speaks = change.now == RED
+    def begin(self, group: Group, troubles: Sequence[Trouble], notes: Sequence[Note], at: int) -> Transition:
+        """Open an incident for a group, or open the last one of its place again."""
+        incident = self._again(group.place, at)
+        happened: list[Happened] = []
+        tell: Tell = "opened" if incident is None else "reopened"
         if incident is None:
-            return [self._opened(place, change, signal, limit, reason)] if speaks else []
-        if not speaks and change.signal not in incident.evidence:
-            return []
-        evidence = _evidence(change, signal, limit, reason)
-        if speaks:
-            incident.evidence[change.signal] = evidence
-            self._place_of[change.signal] = place
-            incident.began_at = min(incident.began_at, change.began_at)
-            return [Transition(incident, [Happened(change.at, "evidence", evidence)])]
-        incident.evidence[change.signal] = evidence
-        recovered = Happened(change.at, "recovered", evidence)
-        if any(item.level == "red" for item in incident.evidence.values()):
-            return [Transition(incident, [recovered])]
-        return [self._resolved(incident, change.at, [recovered])]
+            self._count += 1
+            began_at = min(trouble.began_at for trouble in troubles)
+            incident = Incident(
+                id=f"{self._count:06d}", place=group.place, began_at=began_at, opened_at=at, evidence={}
+            )
+            happened.append(Happened(began_at, "began"))
+        self.open[group.place] = incident
+        incident.severity, incident.cause = severity_of(troubles), group.cause
+        self._fill(incident, group, troubles)
+        shown = next((item for trouble in troubles for item in trouble.evidence.values() if item.ill), None)
+        alone = shown if len(troubles) == 1 else None
+        happened.append(Happened(at, "opened" if tell == "opened" else "reopened", alone))
+        happened += [note.happened for note in notes if note.happened.evidence is not alone or alone is None]
+        happened += _joined(troubles, incident, at)
+        incident.told = incident.told or incident.severity == "red"
+        return Transition(incident, happened, tell if incident.severity == "red" else "digest", at)
 
-    def silence_changed(self, change: SilenceChanged) -> list[Transition]:
-        """Take a node's falling silent, or its being heard again."""
-        site, node = change.node
-        place = Place("silence", site, node)
-        incident = self.open.get(place)
-        if change.silent:
-            if incident is not None:
-                return []
-            incident = self._new(place, change.heard_at, change.known_at)
-            began = Happened(change.heard_at, "began")
-            return [Transition(incident, [began, Happened(change.known_at, "opened")], "opened")]
-        return [] if incident is None else [self._resolved(incident, change.known_at, [])]
+    def _again(self, place: Place, at: int) -> Incident | None:
+        """Return the place's last incident as an open one, where it ended not long ago."""
+        before = self.ended.pop(place, None)
+        if before is None or before.resolved_at is None or at - before.resolved_at > self.reopen:
+            return None
+        before.resolved_at, before.healing_at, before.eased_at, before.most = None, None, None, 0
+        self._open_at.update(before.reached)
+        return before
+
+    def update(
+        self, incident: Incident, group: Group, troubles: Sequence[Trouble], notes: Sequence[Note], at: int
+    ) -> Transition | None:
+        """Let an open incident be what a group says now; None where nothing has changed."""
+        happened, tell = [note.happened for note in notes], self._move(incident, group)
+        if tell is not None:
+            about = _about(group.place) if tell == "updated" else group.cause
+            happened.append(Happened(at, "moved" if tell == "updated" else "corrected", about=about))
+        _show(incident, notes)
+        before = set(incident.members)
+        if before != set(group.members):
+            happened += _joined([trouble for trouble in troubles if trouble.place not in before], incident, at)
+            gone = sorted(before.difference(group.members)) if len(before) > 1 else []
+            happened += [Happened(at, "left", about=_about(place)) for place in gone]
+            tell = tell or ("updated" if len(group.members) > 1 or gone else None)
+        self._fill(incident, group, troubles)
+        severity = severity_of(troubles)
+        if incident.severity != severity:
+            incident.severity = severity
+            happened.append(Happened(at, "escalated" if severity == "red" else "eased"))
+            tell = self._turn(incident, at)
+        return Transition(incident, happened, tell, at) if happened or tell else None
+
+    def _turn(self, incident: Incident, at: int) -> Tell:
+        """Return what a change of severity is to people: who was called to it is not called again at once."""
+        if incident.severity == "yellow":
+            incident.eased_at = at
+            return "eased"
+        again = incident.told and incident.eased_at is not None and at - incident.eased_at < self.reopen
+        incident.told = True
+        return "updated" if again else "escalated"
+
+    def _move(self, incident: Incident, group: Group) -> Tell | None:
+        """Let an incident be where its group is; return what that is to people."""
+        over = group.place == incident.place and bool(group.place.site) and group.place not in group.members
+        cause = incident.cause if over and not group.cause else group.cause  # it was so, and only its traces are left
+        moved, corrected = incident.place != group.place, incident.cause != cause
+        incident.cause = cause
+        if moved:
+            del self.open[incident.place]
+            incident.place = group.place
+            self.open[group.place] = incident
+        return "updated" if moved else "corrected" if corrected else None
+
+    def end(self, incident: Incident, notes: Sequence[Note], at: int, *, into: Incident | None = None) -> Transition:
+        """Resolve an incident; `into` names the one that it turned out to be a part of: then nobody is told."""
+        incident.resolved_at = max(at, incident.opened_at)
+        _show(incident, notes)
+        del self.open[incident.place]
+        self._open_at.subtract(incident.reached)
+        self.ended.pop(incident.place, None)
+        self.ended[incident.place] = incident
+        self._forget(at)
+        last = Happened(at, "resolved") if into is None else Happened(at, "merged", about=into.id)
+        tell: Tell | None = None if into is not None else "resolved" if incident.told else "digest"
+        return Transition(incident, [*(note.happened for note in notes), last], tell, at)
+
+    def remind(self, at: int) -> list[Transition]:
+        """Return serious incidents whose next report is due soon."""
+        found = []
+        for incident in self.open.values():
+            count = incident.reminded
+            if incident.serious and count < len(_REPORTS) and at >= incident.opened_at + _REPORTS[count]:
+                incident.reminded += 1
+                found.append(Transition(incident, [Happened(at, "due", about=("24", "72")[count])], "due", at))
+        return found
+
+    def next_reminder(self) -> int | None:
+        """Return when the next reminder is due."""
+        return min(
+            (
+                incident.opened_at + _REPORTS[incident.reminded]
+                for incident in self.open.values()
+                if incident.serious and incident.reminded < len(_REPORTS)
+            ),
+            default=None,
+        )
+
+    def call(self, name: str, *, serious: bool) -> None:
+        """Call an open incident serious, or not."""
+        for incident in self.open.values():
+            if incident.id == name:
+                incident.serious = serious
+
+    def correct(self, incident: Incident, cause: Any, at: int) -> Transition | None:
+        """Set an incident's cause right, be it over or not."""
+        if incident.cause == cause:
+            return None
+        incident.cause = cause
+        return Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)
 
     def open_at(self, site: str) -> int:
-        """Return how many incidents are open at a site."""
+        """Return how many open incidents reach a site."""
         return self._open_at.get(site, 0)
 
     def save(self) -> dict[str, object]:
         """Return the state as plain data, for a checkpoint."""
-        return {"open": [msgspec.to_builtins(i, str_keys=True) for i in self.open.values()], "count": self._count}
+        return {
+            "open": [msgspec.to_builtins(i, str_keys=True) for i in self.open.values()],
+            "ended": [msgspec.to_builtins(i, str_keys=True) for i in self.ended.values()],
+            "count": self._count,
+        }
 
     def load(self, saved: dict[str, object]) -> None:
         """Take back what `save` returned."""
         incidents = msgspec.convert(saved["open"], list[Incident], strict=False)
         self.recover(incidents, msgspec.convert(saved["count"], int))
+        ended = msgspec.convert(saved.get("ended", []), list[Incident], strict=False)
+        self.ended = {incident.place: incident for incident in ended}
 
-    def recover(self, incidents: Sequence[Incident], count: int) -> None:
+    def recover(self, incidents: Iterable[Incident], count: int) -> None:
         """Go on from these open incidents, of `count` that there ever were."""
         self.open = {incident.place: incident for incident in incidents}
-        self._open_at = Counter(place.site for place in self.open)
-        self._place_of = {signal: i.place for i in incidents for signal in i.evidence}
+        self._open_at = Counter(site for incident in self.open.values() for site in incident.reached)
         self._count = count
 
     def agree(self, recorded: Sequence[Incident], count: int) -> list[Incident]:
-        """Take the record's word for what opened or ended by the mere passing of time; return what is new here.
-
-        That is not in the journal, so judging it again does not find it; and its number must not be given out twice.
-        """
+        """Take the record's word for what opened or ended and is not in the journal; return what is new here."""
         ids = {incident.id for incident in self.open.values()}
         new = [incident for incident in recorded if incident.id not in ids]
         still = {incident.id for incident in recorded}
@@ -204,50 +190,41 @@ class Incidents:
         self.recover([*kept, *new], max(self._count, count))
         return new
 
-    def _opened(
-        self, place: Place, change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None
-    ) -> Transition:
-        incident = self._new(place, change.began_at, change.known_at)
-        evidence = incident.evidence[change.signal] = _evidence(change, signal, limit, reason)
-        self._place_of[change.signal] = place
-        began = Happened(change.began_at, "began")
-        return Transition(incident, [began, Happened(change.known_at, "opened", evidence)], "opened")
+    def _fill(self, incident: Incident, group: Group, troubles: Sequence[Trouble]) -> None:
+        incident.members = list(group.members)
+        incident.most = max(incident.most, len(group.members))
+        for trouble in troubles:
+            incident.evidence |= trouble.evidence
+            incident.began_at = min(incident.began_at, trouble.began_at)
+        known = set(incident.reached)
+        sites = [place.site for place in [*group.members, group.place] if place.site]
+        new = [site for site in dict.fromkeys(sites) if site not in known]
+        incident.reached += new
+        self._open_at.update(new)
+        if incident.severity == "red" and len(incident.reached) >= self._serious_sites:
+            incident.serious = True
 
-    def _new(self, place: Place, began_at: int, known_at: int) -> Incident:
-        self._count += 1
-        incident = Incident(id=f"{self._count:06d}", place=place, began_at=began_at, opened_at=known_at, evidence={})
-        self.open[place] = incident
-        self._open_at[place.site] += 1
-        return incident
-
-    def _resolved(self, incident: Incident, at: int, happened: list[Happened]) -> Transition:
-        incident.resolved_at = at
-        del self.open[incident.place]
-        self._open_at[incident.place.site] -= 1
-        for signal in incident.evidence:
-            self._place_of.pop(signal, None)
-        return Transition(incident, [*happened, Happened(at, "resolved")], "resolved")
+    def _forget(self, at: int) -> None:
+        """Drop what can no longer be opened again."""
+        old = [p for p, i in self.ended.items() if i.resolved_at is not None and at - i.resolved_at > self.reopen]
+        for place in old:
+            del self.ended[place]
 
 
-def _evidence(change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None) -> Evidence:
-    level, entered, words = LEVELS[change.now], None, {}
-    if limit is not None and change.value is not None:
-        colour: Colour = "red" if change.now == RED else "yellow" if change.now == YELLOW else "green"
-        bound = limit.red if colour == "red" else limit.yellow
-        entered = bound.enter if bound else None
-        words = {
-            "vi": limit.breach(change.value, colour, "vi", signal.metric),
-            "en": limit.breach(change.value, colour, "en", signal.metric),
-        }
-    return Evidence(
-        node=signal.series.node,
-        check=signal.series.check,
-        target=signal.series.target,
-        metric=signal.metric,
-        level=level,
-        at=change.at,
-        value=change.value,
-        limit=entered,
-        words=words,
-        reason=reason,
-    )
+def severity_of(troubles: Iterable[Trouble]) -> Severity:
+    """Return the worst of several."""
+    return "red" if any(trouble.severity == "red" for trouble in troubles) else "yellow"
+
+
+def _joined(troubles: Sequence[Trouble], incident: Incident, at: int) -> list[Happened]:
+    """Name the children of an incident that is at none of them."""
+    return [Happened(at, "joined", about=_about(t.place)) for t in troubles if t.place != incident.place]
+
+
+def _about(place: Place) -> str:
+    return " ".join(part for part in (place.site, place.name) if part)
+
+
+def _show(incident: Incident, notes: Sequence[Note]) -> None:
+    """Let each signal that speaks for an incident stand there as it is now."""
+    incident.evidence |= {note.key: note.happened.evidence for note in notes if note.happened.evidence is not None}

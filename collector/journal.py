@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from collector.catalogue import Catalogue
 
+ORDER = "order"
+"""In the place of a precision: the entry's body is an order to the judge (`orders.py`)."""
+
 _SCHEMA = """
 create table if not exists entries (
     position integer primary key autoincrement,
@@ -58,6 +61,11 @@ class Entry:
     agent: str | None = None
     sequence: int | None = None
     position: int = 0
+
+    @property
+    def points(self) -> bool:
+        """Tell whether it holds points: neither a start nor an order to the judge."""
+        return bool(self.body) and self.precision != ORDER
 
 
 class Journal:

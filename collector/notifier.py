@@ -129,7 +129,7 @@ class Notifier:
     def waiting(self) -> int:
         """Return how many messages have not been sent, of those for a channel that there still is."""
         query = sa.select(sa.func.count()).select_from(outbox)
-        unsent = query.where(outbox.c.sent_at.is_(None), outbox.c.channel.in_(self._names))
+        unsent = query.where(outbox.c.sent_at.is_(None), outbox.c.loud, outbox.c.channel.in_(self._names))
         with self._database.connect() as db:
             return int(db.execute(unsent).scalar_one())
 
@@ -163,6 +163,7 @@ class Notifier:
             before.c.channel == outbox.c.channel,
             before.c.incident == outbox.c.incident,
             before.c.id < outbox.c.id,
+            before.c.loud,
             before.c.sent_at.is_(None),
         )
         query = (
@@ -170,7 +171,11 @@ class Notifier:
             .join(incidents, incidents.c.id == outbox.c.incident)
             .outerjoin(sites, sites.c.site == incidents.c.site)
             .where(
-                outbox.c.channel == channel.name, outbox.c.sent_at.is_(None), outbox.c.due_at <= self._clock(), ~held
+                outbox.c.channel == channel.name,
+                outbox.c.loud,
+                outbox.c.sent_at.is_(None),
+                outbox.c.due_at <= self._clock(),
+                ~held,
             )
             .order_by(outbox.c.id)
             .limit(20)
@@ -189,6 +194,8 @@ class Notifier:
                 began_at=incident.began_at,
                 resolved_at=incident.resolved_at if row["what"] == "resolved" else None,
                 evidence=list(incident.evidence.values()),
+                why=incident.cause,
+                lost=len(incident.reached),
             )
             due.append(_Due(row["note"], row["attempts"], title, body))
         return due

@@ -20,6 +20,7 @@ from collector import checkpoint
 from collector.columns import Columns, Decoder
 from collector.engine import Judged
 from collector.journal import Entry, Journal, JournalError
+from collector.orders import Look, entry_of, order_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,8 @@ class Arrival:
     """One accepted body on its way in. `done` is called with None once it is journalled, or with what went wrong."""
 
     entry: Entry
-    columns: Columns
+    columns: Columns | None
+    """None for an order: that is for the judge alone."""
     done: Callable[[JournalError | None], None] = field(default=lambda _: None)
     received: float = 0.0
     """When the request came, on the monotonic clock in seconds."""
@@ -138,12 +140,16 @@ class Pipeline:
                     self._engine.resume(entry.arrived_at)
                     self._position = entry.position
                     continue
-                columns, _ = self._decoder.decode(
-                    entry.body, arrived_at=entry.arrived_at, precision=entry.precision, site=entry.site
-                )
-                self._judge(entry, columns)
+                self._judge(entry, self._columns(entry))
             self._write()
         return count
+
+    def _columns(self, entry: Entry) -> Columns | None:
+        if not entry.points:
+            return None
+        return self._decoder.decode(
+            entry.body, arrived_at=entry.arrived_at, precision=entry.precision, site=entry.site
+        )[0]
 
     def _mark_start(self) -> None:
         now = self._clock.now()
@@ -207,20 +213,39 @@ class Pipeline:
             arrival.done(None)
         return positions
 
-    def _judge(self, entry: Entry, columns: Columns) -> None:
+    def _judge(self, entry: Entry, columns: Columns | None) -> None:
         # Deadlines before the arrival: a replay finds silences in the same order as the night they happened.
-        self._note(self._engine.tick(entry.arrived_at))
-        judged = self._engine.step(columns, arrived_at=entry.arrived_at, sent_at=entry.sent_at)
+        passed = self._engine.tick(entry.arrived_at)
+        self._note(passed)
+        if passed:
+            self._watch(_NOTHING, _NO_COLUMNS, passed)
+        if columns is None:
+            judged = self._engine.order(order_of(entry), entry.arrived_at)
+        else:
+            judged = self._engine.step(columns, arrived_at=entry.arrived_at, sent_at=entry.sent_at)
         self._note(judged)
         self._position = entry.position
-        self._storing.put(columns, entry.position)
-        self._watch(entry, columns, judged)
+        self._storing.put(_NO_COLUMNS if columns is None else columns, entry.position)
+        self._watch(entry, _NO_COLUMNS if columns is None else columns, judged)
 
     def _tell_tick(self, now: int) -> None:
         judged = self._engine.tick(now)
+        if not judged:
+            return
+        if judged.transitions:
+            self._journal_look(now)
         self._note(judged)
-        if judged:
-            self._watch(_NOTHING, _NO_COLUMNS, judged)
+        self._watch(_NOTHING, _NO_COLUMNS, judged)
+
+    def _journal_look(self, now: int) -> None:
+        """Journal that time alone has found something, before anybody hears of it: a replay is to find it too."""
+        try:
+            (position,) = self._journal.append([entry_of(Look(), now)], self._catalogue)
+        except JournalError as exc:
+            log.error("what time has found is not in the journal: %s", exc)
+            return
+        self._position = position or self._position
+        self._storing.put(_NO_COLUMNS, self._position)
 
     def _note(self, judged: Judged) -> None:
         if judged.transitions:

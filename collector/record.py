@@ -8,14 +8,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from collector.database import incidents, outbox, sites, timeline
-from collector.incidents import Evidence, Incident, Place
+from collector.database import incidents, outbox, reaches, sites, timeline
+from collector.incident import LOUD, Evidence, Incident, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from collector.config import Site
-    from collector.incidents import Transition
+    from collector.incident import Transition
 
 
 class Record:
@@ -59,11 +59,16 @@ class Record:
             "began_at": incident.began_at,
             "opened_at": incident.opened_at,
             "resolved_at": incident.resolved_at,
+            "cause": incident.cause,
+            "serious": incident.serious,
+            "more": msgspec.to_builtins(_more(incident)),
             "evidence": {str(signal): msgspec.to_builtins(item) for signal, item in incident.evidence.items()},
         }
         db.execute(insert(incidents).values(row).on_conflict_do_update(index_elements=["id"], set_=row))
+        for site in incident.sites:
+            db.execute(insert(reaches).values(incident=incident.id, site=site).on_conflict_do_nothing())
         for item in transition.happened:
-            about = f"{item.evidence.check} {item.evidence.target} {item.evidence.metric}" if item.evidence else ""
+            about = _about(item.evidence) if item.evidence else item.about
             evidence = msgspec.to_builtins(item.evidence) if item.evidence else None
             line = {"incident": incident.id, "at": item.at, "kind": item.kind, "about": about, "evidence": evidence}
             db.execute(insert(timeline).values(line).on_conflict_do_nothing())
@@ -73,10 +78,33 @@ class Record:
                     "incident": incident.id,
                     "what": transition.tell,
                     "channel": channel,
+                    "at": transition.at,
+                    "loud": transition.tell in LOUD,
                     "due_at": now,
                     "attempts": 0,
                 }
                 db.execute(insert(outbox).values(note).on_conflict_do_nothing())
+
+
+class _More(msgspec.Struct):
+    """What nobody asks the database about."""
+
+    members: list[Place] = []
+    reached: list[str] = []
+    most: int = 0
+    healing_at: int | None = None
+    eased_at: int | None = None
+    told: bool = True
+    reminded: int = 0
+
+
+def _more(incident: Incident) -> _More:
+    return _More(**{name: getattr(incident, name) for name in _More.__struct_fields__})
+
+
+def _about(evidence: Evidence) -> str:
+    where = f"{evidence.site} " if evidence.site else ""
+    return f"{where}{evidence.check} {evidence.target} {evidence.metric}"
 
 
 def incident_of(row: Any) -> Incident:
@@ -88,5 +116,8 @@ def incident_of(row: Any) -> Incident:
         opened_at=row["opened_at"],
         severity=row["severity"],
         resolved_at=row["resolved_at"],
+        cause=row["cause"],
+        serious=row["serious"],
+        **msgspec.structs.asdict(msgspec.convert(row["more"], _More)),
         evidence={int(signal): msgspec.convert(item, Evidence) for signal, item in row["evidence"].items()},
     )

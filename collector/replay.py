@@ -15,7 +15,8 @@ from collector.columns import Decoder
 from collector.detect.levels import LEVELS
 from collector.detect.warned import words
 from collector.engine import Engine
-from collector.words import cause, local, seen
+from collector.history import cause_told
+from collector.words import local, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collector.detect.shifts import Shift
     from collector.detect.warned import Warned
     from collector.engine import Judged
-    from collector.incidents import Transition
+    from collector.incident import Transition
 
 Found = dict[str, Any]
 
@@ -166,17 +167,23 @@ def _shift(shift: Shift, catalogue: Catalogue) -> Found:
 
 def _incident(transition: Transition) -> Found:
     incident = transition.incident
-    place = incident.place
+    told = cause_told(incident)
     return {
         "type": "incident",
-        "at": incident.opened_at if incident.resolved_at is None else incident.resolved_at,
+        "at": transition.at,
         "id": incident.id,
+        "tell": transition.tell,
         "state": "open" if incident.open else "resolved",
-        "cause": {"kind": place.kind, "site": place.site, "place": place.name, "text": cause(place)["en"]},
-        "sites": [place.site],
+        "severity": incident.severity,
+        "cause": {**told, "site": incident.place.site, "text": told["text"]["en"]},
+        "sites": incident.sites,
         "began_at": incident.began_at,
         "evidence": [seen(item, "en") for item in incident.evidence.values() if item.level == "red"],
     }
+
+
+def _where(sites: list[str]) -> str:
+    return f"site {sites[0]}" if len(sites) == 1 else f"{len(sites)} sites"
 
 
 def in_words(found: Found) -> str:
@@ -185,7 +192,7 @@ def in_words(found: Found) -> str:
     if found["type"] == "incident":
         shown = "; ".join(found["evidence"])
         return (
-            f"{at}  INCIDENT {found['id']} {found['state']:<8}  site {found['sites'][0]}: {found['cause']['text']}"
+            f"{at}  INCIDENT {found['id']} {found['tell']:<9}  {_where(found['sites'])}: {found['cause']['text']}"
             + (f" [{shown}]" if shown else "")
         )
     what = " ".join(part for part in (found["check"], found["target"], found["metric"]) if part)

@@ -46,7 +46,7 @@ from collector.web.write import write_routes
 
 if TYPE_CHECKING:
     from collector.config import Config
-    from collector.incidents import Places
+    from collector.places import Places
 
 log = logging.getLogger(__name__)
 

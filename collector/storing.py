@@ -120,7 +120,7 @@ class Storing:
                 batches = [
                     decoder.decode(e.body, arrived_at=e.arrived_at, precision=e.precision, site=e.site)[0]
                     for e in entries
-                    if e.body
+                    if e.points
                 ]
                 self._store.add([*batches, Decoder.nothing()], entries[-1].position)
                 self._stored = entries[-1].position

@@ -40,6 +40,8 @@ class Topology:
     """Whose gateway, at which line, an address is."""
     depths: Mapping[str, int] = field(default_factory=dict)
     """How many upstreams stand above each; 0 for one at the top."""
+    sites: Mapping[str, str] = field(default_factory=dict)
+    """The name of each site that is configured."""
 
     @classmethod
     def of(cls, config: Config) -> Topology:
@@ -57,7 +59,7 @@ class Topology:
         }
         depths = {name: len(_above(name, parents)) - 1 for name in parents}
         names = {name: (listed[name].name or name) if name in listed else name for name in parents}
-        return cls(parents, names, lines, addresses, depths)
+        return cls(parents, names, lines, addresses, depths, {site.site: site.name for site in config.sites})
 
     def above(self, upstream: str) -> list[str]:
         """Return an upstream and all that stand above it, the nearest first, without `ROOT`."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from collector.incidents import Evidence, Place
+    from collector.incident import Evidence, Place
 
 Text = dict[str, str]
 """The same sentence by language: `vi` and `en`."""
@@ -25,7 +25,81 @@ _CAUSES: dict[str, Text] = {
         "vi": "Không nhận được tín hiệu từ máy {name}: đường truyền, máy hoặc tác tử đã dừng",
         "en": "Nothing is heard from node {name}: its line, the machine or its agent is down",
     },
+    "line": {
+        "vi": "Đường truyền bị đứt, hoặc thiết bị cổng mất điện",
+        "en": "The line is down, or the gateway there has no power",
+    },
+    "power": {
+        "vi": "Mất điện: trước đó UPS đã chạy bằng ắc quy",
+        "en": "The power is out: the UPS ran on its battery before",
+    },
+    "agent": {
+        "vi": "Tác tử hoặc máy {name} đã dừng; đường truyền vẫn hoạt động",
+        "en": "The agent or the machine {name} has stopped; the line works",
+    },
+    "delivery": {
+        "vi": "Máy {name} vẫn sống và đường truyền vẫn hoạt động, nhưng kết quả đo không gửi về được",
+        "en": "Node {name} lives and the line works, but its results do not arrive",
+    },
+    "redundancy": {
+        "vi": "Mất đường dự phòng qua {name}; điểm vẫn hoạt động",
+        "en": "Redundancy is lost: the line over {name} is down, the site still works",
+    },
+    "off": {
+        "vi": "Máy {name} đã tắt hoặc khởi động lại (mất điện?); đã rõ khi máy trở lại",
+        "en": "The machine {name} was off or restarted (the power?), as it tells since it is back",
+    },
+    "clock offset": {
+        "vi": "Đồng hồ của máy {name} sai giờ",
+        "en": "The clock of node {name} is wrong",
+    },
+    "service warning": {
+        "vi": "Dịch vụ {name} có dấu hiệu bất thường",
+        "en": "Service {name} shows early signs of trouble",
+    },
+    "path warning": {
+        "vi": "Đường truyền đến {name} có dấu hiệu xuống cấp",
+        "en": "The path to {name} shows early signs of trouble",
+    },
+    "node warning": {"vi": "Máy {name} cần được chú ý", "en": "Node {name} needs attention"},
+    "shared service warning": {
+        "vi": "Dịch vụ {name} có dấu hiệu bất thường: {lost} điểm nhận thấy",
+        "en": "Service {name} shows early signs of trouble: {lost} sites see them",
+    },
+    "upstream impaired warning": {
+        "vi": "Đường truyền qua {name} có dấu hiệu xuống cấp: {lost} điểm",
+        "en": "Lines over {name} show early signs of trouble: {lost} sites",
+    },
+    "clock": {
+        "vi": "Gói đo không được chấp nhận (đồng hồ, khóa hoặc tường lửa); tác tử vẫn gửi kết quả",
+        "en": "Its test packets are not accepted (clock, key or a filter), though its results arrive",
+    },
+    "upstream": {
+        "vi": "{name} mất kết nối: {lost} điểm phía sau không liên lạc được",
+        "en": "{name} is down: {lost} sites behind it cannot be reached",
+    },
+    "upstream power": {
+        "vi": "Mất điện diện rộng phía sau {name}: {lost} điểm",
+        "en": "The power is out behind {name}: {lost} sites",
+    },
+    "upstream impaired": {
+        "vi": "Đường truyền qua {name} kém chất lượng: {lost} điểm",
+        "en": "Lines over {name} are impaired: {lost} sites",
+    },
+    "upstream redundancy": {
+        "vi": "{name} mất kết nối: {lost} điểm mất đường dự phòng",
+        "en": "{name} is down: {lost} sites have lost their redundancy",
+    },
+    "shared service": {
+        "vi": "Dịch vụ {name} không hoạt động: {lost} điểm bị ảnh hưởng",
+        "en": "Service {name} does not work: {lost} sites see it",
+    },
+    "collector": {
+        "vi": "Trung tâm dữ liệu mất đường ra: không nhận được gì từ {lost} điểm; tạm ngừng kết luận",
+        "en": "The data centre's own uplink is lost: nothing is heard of {lost} sites, and nobody is judged",
+    },
 }
+_NOBODY: Text = {"vi": "trung tâm dữ liệu", "en": "the data centre"}
 
 _HAPPENED: dict[str, Text] = {
     "began": {"vi": "Bắt đầu", "en": "Began"},
@@ -33,6 +107,17 @@ _HAPPENED: dict[str, Text] = {
     "evidence": {"vi": "Thêm dấu hiệu", "en": "Further evidence"},
     "recovered": {"vi": "Đã trở lại", "en": "Recovered"},
     "resolved": {"vi": "Đã khắc phục", "en": "Resolved"},
+    "reopened": {"vi": "Tái diễn", "en": "Reopened"},
+    "escalated": {"vi": "Trở nên nghiêm trọng", "en": "Became critical"},
+    "eased": {"vi": "Giảm xuống mức cảnh báo", "en": "Eased to a warning"},
+    "joined": {"vi": "Cùng bị ảnh hưởng", "en": "Reached as well"},
+    "left": {"vi": "Không còn bị ảnh hưởng", "en": "No longer reached"},
+    "moved": {"vi": "Xác định vị trí sự cố", "en": "Located at"},
+    "merged": {"vi": "Gộp vào sự cố", "en": "Part of incident"},
+    "corrected": {"vi": "Nguyên nhân được xác định lại", "en": "Cause set right"},
+    "due": {"vi": "Sắp đến hạn báo cáo (giờ)", "en": "Report is due soon (hours)"},
+    "closed": {"vi": "Đóng bởi người trực", "en": "Closed by"},
+    "assigned": {"vi": "Giao cho", "en": "Assigned to"},
     "acknowledged": {"vi": "Đã tiếp nhận", "en": "Acknowledged"},
     "comment": {"vi": "Ghi chú", "en": "Comment"},
     "told": {"vi": "Đã báo", "en": "Told"},
@@ -41,6 +126,13 @@ _HAPPENED: dict[str, Text] = {
 _TELL: dict[str, Text] = {
     "opened": {"vi": "🔴 SỰ CỐ", "en": "🔴 INCIDENT"},
     "resolved": {"vi": "🟢 ĐÃ KHẮC PHỤC", "en": "🟢 RESOLVED"},
+    "reopened": {"vi": "🔴 TÁI DIỄN", "en": "🔴 REOPENED"},
+    "escalated": {"vi": "🔴 TRỞ NÊN NGHIÊM TRỌNG", "en": "🔴 NOW CRITICAL"},
+    "eased": {"vi": "🟡 GIẢM XUỐNG CẢNH BÁO", "en": "🟡 EASED"},
+    "updated": {"vi": "🔴 CẬP NHẬT", "en": "🔴 UPDATED"},
+    "corrected": {"vi": "🔴 NGUYÊN NHÂN", "en": "🔴 CAUSE"},
+    "due": {"vi": "🔴 SẮP ĐẾN HẠN BÁO CÁO", "en": "🔴 REPORT IS DUE SOON"},
+    "digest": {"vi": "🟡 CẢNH BÁO", "en": "🟡 WARNING"},
 }
 
 _MESSAGE: Text = {
@@ -51,16 +143,39 @@ _UNTIL: Text = {"vi": "\nĐến: {at} (kéo dài {lasted})", "en": "\nUntil: {at
 _SEEN: Text = {"vi": "\nDấu hiệu: {words}", "en": "\nSeen: {words}"}
 
 
-def cause(place: Place) -> Text:
-    """Say what is wrong, by the place it is at."""
-    return {language: template.format(name=place.name) for language, template in _CAUSES[place.kind].items()}
+def cause(place: Place, why: str = "", *, name: str = "", lost: int = 0, warning: bool = False) -> Text:
+    """Say what is wrong, by the place it is at and by the cause, where one is known.
+
+    `name` is what people call the place, where they call it something; `lost` how many sites it reaches; `warning`
+    tells that it was never more than that.
+    """
+    key = f"{place.kind} {why}" if place.kind == "upstream" and why else why or place.kind
+    if place.kind == "service" and not place.site:
+        key = "shared service"
+    if place.kind == "clock" and place.name:
+        key = "clock offset"
+    if warning and f"{key} warning" in _CAUSES:
+        key = f"{key} warning"
+    shown = name or place.name
+    return {
+        language: template.format(name=shown or _NOBODY[language], lost=lost)
+        for language, template in _CAUSES[key].items()
+    }
+
+
+def kind(place: Place, why: str) -> str:
+    """Return the word by which programs know what is wrong."""
+    return place.kind if place.kind in ("upstream", "collector") else why or place.kind
 
 
 def happened(kind: str, evidence: Evidence | None, note: str | None = None) -> Text:
-    """Say one line of a timeline; `note` is what a person wrote."""
+    """Say one line of a timeline; `note` is what a person wrote, or the name of what it is about."""
     said: Text = {}
     for language in LANGUAGES:
         parts = [_HAPPENED[kind][language]]
+        if kind == "corrected" and note in _CAUSES:
+            said[language] = f"{parts[0]}: {_CAUSES[note][language].format(name='', lost='').strip()}"
+            continue
         if evidence is not None:
             parts.append(seen(evidence, language))
         if note:
@@ -88,9 +203,12 @@ def message(
     began_at: int,
     resolved_at: int | None,
     evidence: Sequence[Evidence],
+    why: str = "",
+    lost: int = 0,
+    name: str = "",
 ) -> tuple[str, str]:
     """Return title and body of what a channel tells people. Instants are nanoseconds, shown in Vietnam's time."""
-    where = site_name if site_name == place.site else f"{site_name} ({place.site})"
+    where = site_name if site_name == place.site or not place.site else f"{site_name} ({place.site})"
     title = f"{_TELL[what][language]}: {where}"
     until = ""
     if resolved_at is not None:
@@ -98,7 +216,12 @@ def message(
     shown = [seen(item, language) for item in evidence if item.level == "red" or what == "resolved"][:3]
     words = _SEEN[language].format(words="; ".join(shown)) if shown and what == "opened" else ""
     body = _MESSAGE[language].format(
-        site=where, cause=cause(place)[language], began=local(began_at), until=until, evidence=words, id=incident_id
+        site=where,
+        cause=cause(place, why, name=name, lost=lost)[language],
+        began=local(began_at),
+        until=until,
+        evidence=words,
+        id=incident_id,
     )
     return title, body
 

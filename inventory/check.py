@@ -36,6 +36,7 @@ OWN = frozenset(
         "data_centre_lan",
         "data_centre_one_stop",
         "data_centre_router",
+        "data_centre_uplink",
         "kind",
         "limits",
         "province",

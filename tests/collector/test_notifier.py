@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from collector.config import Channel as Settings
 from collector.config import Site
 from collector.database import open_database, outbox
-from collector.incidents import Evidence, Happened, Incident, Place, Transition
+from collector.incident import Evidence, Happened, Incident, Place, Transition
 from collector.notifier import AppriseChannel, ChannelError, Notifier
 from collector.record import Record
 

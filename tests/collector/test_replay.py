@@ -77,19 +77,19 @@ def test_silence_is_found_too_and_no_time_passes_after_the_last_point() -> None:
     beats = [f"agent,node=gw,site=1 uptime_seconds={s} {at(s)}" for s in range(3)]
     other = [f"agent,node=pc,site=1 uptime_seconds={s} {at(s)}" for s in range(20)]
     rows = found("-", given="\n".join(beats + other))
-    assert [(row["type"], row["at"]) for row in rows] == [("signal", at(17)), ("incident", at(17))]
+    assert [(row["type"], row["at"]) for row in rows] == [("signal", at(12)), ("incident", at(12))]
     assert (rows[0]["node"], rows[0]["from"], rows[0]["to"]) == ("gw", "green", "unknown")
-    assert rows[1]["cause"]["kind"] == "silence"
+    assert rows[1]["cause"]["kind"] == "agent"  # pc, at the same site, is heard: so it is not the line
 
 
 def test_text_can_be_read_by_a_person() -> None:
     lines = replay("-", given="\n".join(OUTAGE)).stdout.splitlines()
     assert lines[1] == "21/09/2026 21:13:24  signal  green → red  site 31120 tcp_connect 10.0.0.1:443 success"
     assert lines[2] == (
-        "21/09/2026 21:13:24  INCIDENT 000001 open      site 31120: Service 10.0.0.1:443 does not work"
+        "21/09/2026 21:13:24  INCIDENT 000001 opened     site 31120: Service 10.0.0.1:443 does not work"
         " [tcp_connect 10.0.0.1:443: cannot be connected to]"
     )
-    assert "INCIDENT 000001 resolved  site 31120" in lines[4]
+    assert "INCIDENT 000001 resolved   site 31120" in lines[4]
 
 
 def test_bad_lines_are_named_and_the_rest_is_judged() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.lab import console, groups, owner
 from tests.lab.keys import ssh_options, ssh_settings
 from tests.lab.made import Made
-from tests.lab.places import RUNTIME, Places
+from tests.lab.places import DEFAULT, RUNTIME, Places
 from tests.lab.plan import CONTROL
 from tests.lab.programs import LabError
 
@@ -30,7 +30,7 @@ _DOWN_SECONDS = 60
 class Lab:
     """A running lab, spoken to over its owner's socket."""
 
-    def __init__(self, name: str = "province") -> None:
+    def __init__(self, name: str = DEFAULT) -> None:
         """Name it; `up` makes it."""
         self.places = Places(name)
         self._owner: subprocess.Popen[str] | None = None
@@ -38,7 +38,7 @@ class Lab:
     @classmethod
     def up(
         cls,
-        name: str = "province",
+        name: str = DEFAULT,
         *,
         inventory: Path = INVENTORY,
         only: Sequence[str] = (),
@@ -137,7 +137,7 @@ class Lab:
                 sock.sendall(json.dumps({"verb": verb, "with": words}).encode() + b"\n")
                 answer = json.loads(sock.makefile().readline() or "{}")
         except OSError:
-            raise LabError(f"the lab {self.places.name} is not up; type: tests/lab/lab up") from None
+            raise LabError(f"the lab {self.places.name} is not up; type: {self.places.command} up") from None
         if "error" in answer:
             raise LabError(answer["error"])
         return answer.get("answer")
@@ -162,7 +162,7 @@ class Lab:
         """Return a command that runs `argv` at a host's console: it works without any network."""
         leader = self._host(host)["leader"]
         if not leader:
-            raise LabError(f"{host} is without power; type: tests/lab/lab power-on {host}")
+            raise LabError(f"{host} is without power; type: {self.places.command} power-on {host}")
         return console.command(leader, *argv)
 
     def ansible_command(self, *words: str, program: str = "ansible-playbook") -> list[str]:

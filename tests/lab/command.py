@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from checks.strict import ConfigError
 from tests.lab import quantities, rehearse
 from tests.lab.client import INVENTORY, Lab
+from tests.lab.places import DEFAULT
 from tests.lab.plan import PlanError
 from tests.lab.programs import LabError
 
@@ -29,22 +30,23 @@ a province
 
   lab rehearse                     all of that in one: boot, provision, accept, open the board, stay until Ctrl-C
 
-lines: a site by its code, its second line as CODE-2, a point of presence, or data-centre (the collector's own uplink)
+lines: a site by its code, its second line as CODE-2, a point of presence, or uplink (the data centre's own)
   lab cut 31120                    nothing passes, the link light stays on (--unplug: it goes out)
   lab slow 31120 100ms             a round trip takes 100 ms longer
   lab lossy 31120 5%               5 % of packets are lost, each way
   lab limit 31120 20mbit           the line's rate
   lab impair 31120 jitter=20ms reorder=2% duplicate=1% corrupt=0.1% --way down
-  lab blackhole-mtu 31120 1400     longer packets vanish without a word
-  lab skew-clock 31120 30s         by the time servers it asks, the site's clocks are 30 s ahead (--behind: late)
+  lab mtu 31120 1400               longer packets vanish without a word
+  lab clock 31120 30s              by the time servers it asks, the site's clocks are 30 s ahead (--behind: late)
 
 hosts
   lab power-off HOST, power-on HOST, reboot HOST     as at the wall socket; the disk keeps what was written
   lab fill-disk HOST               no room for anybody
-  lab stop HOST UNIT, start HOST UNIT, kill HOST UNIT     a service; killed, it does not come back by itself
+  lab stop-service HOST UNIT, start-service HOST UNIT
+  lab kill-service HOST UNIT       killed, it does not come back by itself
 
 what else there is: the city's one-stop system and name server (one-stop), a UPS at each site (ups@10.92.1.250:3493)
-  lab stop one-stop web            the one-stop system is down; lab stop one-stop dns
+  lab stop-service one-stop web    the one-stop system is down; dns: its name server
   lab wrong-dns                    every name leads nowhere
   lab expire-certificate           the one-stop system's certificate ran out (--days 5: soon will)
   lab on-battery 31120             the site lives on its UPS
@@ -60,7 +62,7 @@ _PASSED_ON = {"ssh": 1, "run": 1, "control": 0, "ansible": 0}  # verbs that hand
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; 0 when it is done, 1 with one message when it cannot be."""
-    words = sys.argv[1:] if argv is None else argv
+    words = (sys.argv[1:] if argv is None else argv) or ["--help"]
     at = next((number for number, word in enumerate(words) if word in _PASSED_ON), len(words))
     at += _PASSED_ON.get(words[at], 0) + 1 if at < len(words) else 0
     options = _parser().parse_args(words[:at])
@@ -75,10 +77,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _up(lab: Lab, options: argparse.Namespace) -> None:
-    name = lab.places.name
-    Lab.up(name, inventory=options.inventory, only=options.only, attached=False)
-    more = "" if name == "province" else f" --name {name}"
-    print(f"The province is up. Next:\n  tests/lab/lab{more} status\n  tests/lab/lab{more} ansible playbooks/site.yml")
+    Lab.up(lab.places.name, inventory=options.inventory, only=options.only, attached=False)
+    command = lab.places.command
+    print(f"The province is up. Next:\n  {command} status\n  {command} ansible playbooks/site.yml")
 
 
 def _down(lab: Lab, _: argparse.Namespace) -> None:
@@ -151,7 +152,7 @@ def _rehearse(lab: Lab, options: argparse.Namespace) -> int:
 
 
 def _cut(lab: Lab, options: argparse.Namespace) -> None:
-    lab.ask("cut", line=options.line, ways=options.way, unplug=options.unplug)
+    print(lab.ask("cut", line=options.line, ways=options.way, unplug=options.unplug))
 
 
 def _impaired(changes: Callable[[Any], dict[str, Any]], words: str) -> Callable[[Lab, argparse.Namespace], None]:
@@ -159,7 +160,7 @@ def _impaired(changes: Callable[[Any], dict[str, Any]], words: str) -> Callable[
         behind = getattr(options, "behind", False)
         value = -options.value if behind else options.value
         said = words.format(options.typed).replace("ahead", "behind" if behind else "ahead")
-        lab.ask("impair", line=options.line, changes=changes(value), words=said, ways=options.way)
+        print(lab.ask("impair", line=options.line, changes=changes(value), words=said, ways=options.way))
 
     return do
 
@@ -188,12 +189,12 @@ def _impair(lab: Lab, options: argparse.Namespace) -> None:
             changes[_KINDS[name][0]] = _KINDS[name][1](text)
         except (argparse.ArgumentTypeError, ValueError) as exc:
             raise LabError(f"{name}: {exc}") from None
-    lab.ask("impair", line=options.line, changes=changes, words=" ".join(options.words), ways=options.way)
+    print(lab.ask("impair", line=options.line, changes=changes, words=" ".join(options.words), ways=options.way))
 
 
 def _asked(verb: str, *names: str) -> Callable[[Lab, argparse.Namespace], None]:
     def do(lab: Lab, options: argparse.Namespace) -> None:
-        lab.ask(verb, **{name: getattr(options, name) for name in names})
+        print(lab.ask(verb, **{name: getattr(options, name) for name in names}))
 
     return do
 
@@ -223,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="lab", description="A virtual province on this machine: real hosts, real lines, and faults as verbs.",
         epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, usage="lab [--name NAME] VERB …",
     )  # fmt: skip
-    parser.add_argument("--name", default="province", help="which lab, where several are up (default: %(default)s)")
+    parser.add_argument("--name", default=DEFAULT, help="which lab, where several are up (default: %(default)s)")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS, prog="lab")
 
     def verb(name: str, do: Callable[[Lab, argparse.Namespace], object], words: str) -> argparse.ArgumentParser:
@@ -264,11 +265,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         verb(name, do, words).add_argument("host")
     for name, words in (
-        ("stop", "Stop a service."),
-        ("start", "Start a service."),
-        ("kill", "Kill a service; start brings it back, systemd does not."),
+        ("stop-service", "Stop a service."),
+        ("start-service", "Start a service."),
+        ("kill-service", "Kill a service; start-service brings it back, systemd does not."),
     ):
-        made = verb(name, _asked(name, "host", "unit"), words)
+        made = verb(name, _asked(name.replace("-", "_"), "host", "unit"), words)
         made.add_argument("host", help="a host, or one-stop")
         made.add_argument("unit", help="a unit of systemd's; of one-stop web or dns")
     verb("wrong-dns", _asked("wrong_dns"), "Let the city's name server send everybody to an address where nobody is.")
@@ -283,7 +284,7 @@ def _parser() -> argparse.ArgumentParser:
 def _line_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     def line(name: str, do: Callable[[Lab, argparse.Namespace], object], words: str) -> argparse.ArgumentParser:
         made = verb(name, do, words)
-        made.add_argument("line", help="a site's code, CODE-2 for its second line, a point of presence, or data-centre")
+        made.add_argument("line", help="a site's code, CODE-2 for its second line, a point of presence, or uplink")
         made.add_argument(
             "--way", action="append", choices=("up", "down"), help="one direction: up is to the data centre"
         )
@@ -293,18 +294,19 @@ def _line_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         "--unplug", action="store_true", help="pull the plug at the site"
     )
     for name, reader, metavar, changes, said, words in (
-        ("slow", quantities.duration, "100ms", lambda s: {"delay_seconds": s / 2}, "{} slower", "Make round trips longer."),
-        ("lossy", quantities.ratio, "5%%", lambda r: {"loss_ratio": r}, "{} lost", "Lose packets, each way."),
+        ("slow", quantities.duration, "100ms", lambda s: {"delay_seconds": s / 2}, "{} slower",
+         "Make round trips longer."),
+        ("lossy", quantities.ratio, "5%", lambda r: {"loss_ratio": r}, "{} lost", "Lose packets, each way."),
         ("limit", quantities.rate, "20mbit", lambda r: {"rate_bits_per_second": r}, "limited to {}", "Limit the rate."),
-        ("blackhole-mtu", quantities.packet_bytes, "1400", lambda b: {"mtu": b}, "over {} bytes vanish",
+        ("mtu", quantities.packet_bytes, "1400", lambda b: {"mtu": b}, "over {} bytes vanish",
          "Lose packets that are longer, without a word."),
-        ("skew-clock", quantities.duration, "30s", lambda s: {"clock_shift_seconds": -s}, "clocks {} ahead",
+        ("clock", quantities.duration, "30s", lambda s: {"clock_shift_seconds": -s}, "clocks {} ahead",
          "Let the site's clocks be ahead by what time servers say there (a host's own clock is this machine's)."),
     ):  # fmt: skip
         action = type("Typed", (_Typed,), {"metavar_reader": staticmethod(reader)})
         made = line(name, _impaired(changes, said), words)
         made.add_argument("value", action=action, metavar=metavar)
-        if name == "skew-clock":
+        if name == "clock":
             made.add_argument("--behind", action="store_true", help="behind, not ahead")
     line("impair", _impair, f"Do several things to a line: {', '.join(_KINDS)}.").add_argument(
         "words", nargs="+", metavar="NAME=VALUE"

@@ -11,6 +11,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tests.lab.tree import Group, Tree
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-ROUTER, CONTROL, DATA_CENTRE, ONE_STOP = "router", "control", "data-centre", "one-stop"
+ROUTER, CONTROL, UPLINK, ONE_STOP = "router", "control", "uplink", "one-stop"
+_NEEDED = ("data_centre_lan", "data_centre_router", "data_centre_control", "data_centre_one_stop", "province_domain")
 _BACKBONE = ipaddress.ip_network("100.64.0.0/16")  # the carrier's own links: shared address space (RFC 6598)
 
 
@@ -171,6 +174,9 @@ class _Maker:
             if not self.only or group.variables["site"] in self.only:
                 self._site(group, {each.name for each in upstreams})
         get = self.tree.variable
+        missing = [name for name in _NEEDED if not get(name)]
+        if missing:
+            raise PlanError(f"{self.tree.folder}: no file of group_vars/all/ says {', '.join(missing)}")
         lan = ipaddress.ip_network(get("data_centre_lan"))
         return Plan(
             hosts=tuple(self.hosts), lines=tuple(self.lines), switches=tuple(self.switches),
@@ -191,7 +197,7 @@ class _Maker:
         parent = group.parent if group.parent != "all" else ""
         upper, lower = (str(ipaddress.ip_interface(f"{a}/30")) for a in next(self._backbone).hosts())
         # The top of the tree hangs on the data centre, by the data centre's own uplink.
-        name = DATA_CENTRE if not self.lines else group.name
+        name = UPLINK if not self.lines else group.name
         self.lines.append(
             Line(name, "backbone" if parent else "data_centre", parent or ROUTER, f"to-{len(self.lines)}", upper,
                  group.name, "up", lower)
@@ -246,5 +252,16 @@ class _Maker:
 
 
 def make_plan(inventory: Path, only: Collection[str] = ()) -> Plan:
-    """Make the plan of an inventory's province, or of some of its sites alone (all upstreams stay)."""
-    return _Maker(Tree(inventory), only).make()
+    """Make the plan of an inventory's province, or of some of its sites alone (all upstreams stay).
+
+    Raises PlanError where the inventory has not what it takes.
+    """
+    if not inventory.is_dir():
+        raise PlanError(f"{inventory} is no folder: an inventory is one")
+    try:
+        return _Maker(Tree(inventory), only).make()
+    except PlanError:
+        raise
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, OSError) as exc:
+        hint = f".venv/bin/nhip inventory check {inventory}"
+        raise PlanError(f"{inventory} makes no province: {exc}\nwhat is wrong with it says: {hint}") from exc

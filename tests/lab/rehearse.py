@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab.client import ROOT, Lab
@@ -14,6 +13,7 @@ from tests.lab.programs import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 BUNDLE = ROOT / "bundle"
 _AUTHORITY = "/etc/nhip/tls/ca.pem"
@@ -30,10 +30,8 @@ def rehearse(name: str, inventory: Path, only: Sequence[str], port: int) -> int:
         failed = provision(lab)
         if not failed:
             print(f"\nThe board of this province: {open_board(lab, port)}")
-        option = "" if name == "province" else f" --name {name}"
-        print(
-            f"\nIn another terminal: tests/lab/lab{option} --help, and tests/lab/lab{option} status.\nCtrl-C ends it."
-        )
+        command = lab.places.command
+        print(f"\nIn another terminal: {command} --help, and {command} status.\nCtrl-C ends it.")
         _stay()
     return failed
 
@@ -57,7 +55,7 @@ def open_board(lab: Lab, port: int = 0) -> str:
         token = lab.run(centre, *_TOKEN, "--role", "viewer").strip()
     except LabError as exc:
         raise LabError(
-            f"no collector answers at {centre} yet; type: tests/lab/lab ansible playbooks/site.yml\n{exc}"
+            f"no collector answers at {centre} yet; type: {lab.places.command} ansible playbooks/site.yml\n{exc}"
         ) from None
     opened = lab.ask("open", host=centre, authority=authority, token=token, port=port)
     return f"http://127.0.0.1:{opened}/"

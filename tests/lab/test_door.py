@@ -23,7 +23,8 @@ import http.server, ssl
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = self.headers.get("Authorization", "nobody").encode()
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
 server = http.server.ThreadingHTTPServer(("", 8443), Handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("/root/server.pem", "/root/server.key")

@@ -58,49 +58,57 @@ class Verbs:
             },
         }  # fmt: skip
 
-    async def cut(self, line: str, ways: list[str] | None = None, *, unplug: bool = False) -> None:
+    async def cut(self, line: str, ways: list[str] | None = None, *, unplug: bool = False) -> str:
         """Let nothing pass; the link stays up unless the plug is pulled out."""
         running = self._line(line)
         if unplug:
             await running.plug(plugged=False)
         else:
             await running.change(_ways(ways), {"cut": True})
-        self._note(line, "line", "unplugged" if unplug else "cut" + _one_way(ways), running.heal)
         self._reroute()
+        return self._note(line, "line", "unplugged" if unplug else "cut" + _one_way(ways), running.heal)
 
-    async def impair(self, line: str, changes: dict[str, Any], words: str, ways: list[str] | None = None) -> None:
+    async def impair(self, line: str, changes: dict[str, Any], words: str, ways: list[str] | None = None) -> str:
         """Do something to the frames of a line; `words` say it in `status`."""
         running = self._line(line)
         await running.change(_ways(ways), changes)
-        self._note(line, ",".join(sorted(changes)), words + _one_way(ways), running.heal)
+        return self._note(line, ",".join(sorted(changes)), words + _one_way(ways), running.heal)
 
     async def heal(self, place: str) -> list[str]:
         """End every fault of a line, a host, a site with all it has, or of `all`; return what was ended."""
-        ended = []
+        ended, failed = [], []
         for name in self._faulty(place):
-            for fault in self._faults.pop(name).values():
-                await fault.undo()
-                ended.append(f"{name}: {fault.words}")
+            for kind, fault in sorted(self._faults[name].items(), key=_power_first):
+                try:
+                    await fault.undo()
+                except LabError as exc:
+                    failed.append(f"{name}: {fault.words}: {exc}")
+                else:
+                    self._forget(name, kind)
+                    ended.append(f"{name}: {fault.words}")
         self._reroute()
+        if failed:
+            raise LabError("could not heal:\n  " + "\n  ".join(failed))
         return ended
 
-    async def power_off(self, host: str) -> None:
+    async def power_off(self, host: str) -> str:
         """Take a host's power away."""
         machine = self._machine(host)
         await machine.power_off()
-        self._note(host, "power", "without power", machine.power_on)
+        return self._note(host, "power", "without power", machine.power_on)
 
-    async def power_on(self, host: str) -> None:
+    async def power_on(self, host: str) -> str:
         """Give it back; return once the host has booted."""
         await self._machine(host).power_on()
         self._forget(host, "power")
+        return f"{host}: running"
 
-    async def reboot(self, host: str) -> None:
+    async def reboot(self, host: str) -> str:
         """Switch a host off and on."""
         await self._machine(host).power_off()
-        await self.power_on(host)
+        return await self.power_on(host)
 
-    async def fill_disk(self, host: str) -> None:
+    async def fill_disk(self, host: str) -> str:
         """Leave no room on a host's disk."""
         disk = self._machine(host).disk
         await asyncio.to_thread(disk.fill)
@@ -108,17 +116,17 @@ class Verbs:
         async def relieve() -> None:
             disk.relieve()
 
-        self._note(host, "disk", "disk full", relieve)
+        return self._note(host, "disk", "disk full", relieve)
 
-    async def stop(self, host: str, unit: str) -> None:
+    async def stop_service(self, host: str, unit: str) -> str:
         """Stop a host's unit, or a service of the one-stop system's machine."""
-        await self._end_unit(host, unit, "stopped", ("stop",))
+        return await self._end_unit(host, unit, "stopped", ("stop",))
 
-    async def kill(self, host: str, unit: str) -> None:
+    async def kill_service(self, host: str, unit: str) -> str:
         """Kill a host's unit, and keep systemd from starting it again."""
-        await self._end_unit(host, unit, "killed", ("mask", "--runtime"), ("kill", "--signal=KILL"))
+        return await self._end_unit(host, unit, "killed", ("mask", "--runtime"), ("kill", "--signal=KILL"))
 
-    async def start(self, host: str, unit: str) -> None:
+    async def start_service(self, host: str, unit: str) -> str:
         """Start what was stopped or killed."""
         if host == ONE_STOP:
             await self._province.city.serve(self._city_service(unit))
@@ -126,14 +134,15 @@ class Verbs:
             for words in (("unmask", "--runtime"), ("reset-failed",), ("start",)):
                 await self._systemctl(host, *words, unit)
         self._forget(host, unit)
+        return f"{host}: {unit} started"
 
-    async def wrong_dns(self) -> None:
+    async def wrong_dns(self) -> str:
         """Let the city's name server send everybody to an address where nobody is."""
         city = self._province.city
         await city.serve("dns", wrong=True)
-        self._note(ONE_STOP, "dns", "every name leads nowhere", functools.partial(city.serve, "dns"))
+        return self._note(ONE_STOP, "dns", "every name leads nowhere", functools.partial(city.serve, "dns"))
 
-    async def expire_certificate(self, days: float = -1) -> None:
+    async def expire_certificate(self, days: float = -1) -> str:
         """Let the one-stop system show a certificate that ran out, or has so many days left."""
         city = self._province.city
         city.certify(days)
@@ -141,11 +150,10 @@ class Verbs:
         async def renew() -> None:
             city.certify(365)
 
-        self._note(
-            ONE_STOP, "certificate", "certificate expired" if days < 0 else f"certificate: {days:g} days left", renew
-        )
+        words = "certificate expired" if days < 0 else f"certificate: {days:g} days left"
+        return self._note(ONE_STOP, "certificate", words, renew)
 
-    async def on_battery(self, site: str) -> None:
+    async def on_battery(self, site: str) -> str:
         """Take the mains from a site's UPS."""
         ups = self._site(site, self._province.upses)
         ups.set_mains(there=False)
@@ -153,9 +161,9 @@ class Verbs:
         async def mains() -> None:
             ups.set_mains(there=True)
 
-        self._note(site, "ups", "on battery", mains)
+        return self._note(site, "ups", "on battery", mains)
 
-    async def rogue_dhcp(self, site: str) -> None:
+    async def rogue_dhcp(self, site: str) -> str:
         """Plug a stranger's DHCP server into a site's LAN."""
         province = self._province
         self._site(site, province.upses)
@@ -167,7 +175,7 @@ class Verbs:
         async def unplug() -> None:
             await asyncio.to_thread(rogue.unplug)
 
-        self._note(site, "dhcp", "a rogue DHCP server", unplug)
+        return self._note(site, "dhcp", "a rogue DHCP server", unplug)
 
     async def open(self, host: str, authority: str, token: str, port: int = 0, target_port: int = 8443) -> int:
         """Open a door to a host's web service for people on this machine; return its port on loopback."""
@@ -181,13 +189,16 @@ class Verbs:
         await self._door.open(port)
         return self._door.port
 
-    async def _end_unit(self, host: str, unit: str, words: str, *systemctl: tuple[str, ...]) -> None:
+    async def _end_unit(self, host: str, unit: str, words: str, *systemctl: tuple[str, ...]) -> str:
         if host == ONE_STOP:
             self._province.city.stop(self._city_service(unit))
         else:
             for each in systemctl:
                 await self._systemctl(host, *each, unit)
-        self._note(host, unit, f"{unit} {words}", functools.partial(self.start, host, unit))
+        return self._note(host, unit, f"{unit} {words}", functools.partial(self._started, host, unit))
+
+    async def _started(self, host: str, unit: str) -> None:
+        await self.start_service(host, unit)
 
     async def _systemctl(self, host: str, *words: str) -> None:
         machine = self._machine(host)
@@ -231,8 +242,9 @@ class Verbs:
             raise LabError(f"there is no host {name!r}; there are: {', '.join(machines)}")
         return machines[name]
 
-    def _note(self, place: str, kind: str, words: str, undo: Callable[[], Awaitable[None]]) -> None:
+    def _note(self, place: str, kind: str, words: str, undo: Callable[[], Awaitable[None]]) -> str:
         self._faults.setdefault(place, {})[kind] = Fault(words, undo)
+        return f"{place}: {words}"
 
     def _forget(self, place: str, kind: str) -> None:
         self._faults.get(place, {}).pop(kind, None)
@@ -247,6 +259,10 @@ class Verbs:
         task = asyncio.create_task(later())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _power_first(fault: tuple[str, Fault]) -> bool:
+    return fault[0] != "power"  # nothing else of a host can be put right without
 
 
 def _ways(ways: list[str] | None) -> tuple[str, ...]:
