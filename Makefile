@@ -22,12 +22,13 @@ fuzz: ## search for inputs that no parser is ready for (MINUTES=3 in all; ARGS="
 	@$(SET_UP) test
 	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),3) $(ARGS)
 
-lint: ## ruff, mypy --strict and the table of who may import whom
+lint: ## ruff, mypy --strict, the table of who may import whom, ansible-lint
 	@$(SET_UP) lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@PATH=$(CURDIR)/$(BIN):$$PATH ansible-lint -q --offline
 
 bench: ## benchmarks beside their peers; each prints a ratio or a figure
 	@$(SET_UP) test
