@@ -1,4 +1,4 @@
-"""Independent judges of what was provisioned, Debian's own: ssh-audit and testssl.sh from outside, lynis from within."""
+"""Independent judges of what was provisioned, Debian's: ssh-audit and testssl.sh from outside, lynis from within."""
 
 from __future__ import annotations
 

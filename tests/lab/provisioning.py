@@ -74,7 +74,8 @@ class Province:
             code = (
                 "import json, ssl, sys, urllib.request as u; r = u.Request(sys.argv[1]); "
                 "r.add_header('Authorization', 'Token ' + sys.stdin.read().strip()); "
-                "print(u.urlopen(r, timeout=10, context=ssl.create_default_context(cafile=sys.argv[2])).read().decode())"
+                "context = ssl.create_default_context(cafile=sys.argv[2]); "
+                "print(u.urlopen(r, timeout=10, context=context).read().decode())"
             )
             command = self.lab.in_control("python3", "-c", code, f"https://10.92.0.10:8443{path}", file.name)
             return json.loads(subprocess.run(command, input=token, text=True, capture_output=True, check=True).stdout)

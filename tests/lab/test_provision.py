@@ -166,31 +166,39 @@ def test_a_new_token_takes_the_place_of_the_old_one_and_neither_is_ever_shown(pr
     assert [secret for secret in secrets if any(secret in output for output in province.outputs)] == []
 
 
-def test_strangers_judge_a_gateways_ssh_and_its_hardening(province: Province) -> None:
+def test_strangers_judge_a_gateways_ssh_and_its_hardening(
+    province: Province, capsys: pytest.CaptureFixture[str]
+) -> None:
     failures = judges.ssh_failures(province.lab.in_control(), "10.92.240.6")
     found = judges.lynis(province.lab.ssh_command(GATEWAYS[0]))
-    print(f"ssh-audit: {len(failures)} failures; lynis: {found.index} of 100, {len(found.warnings)} warnings")
+    say(capsys, f"ssh-audit: {len(failures)} failures; lynis: {found.index} of 100, {len(found.warnings)} warnings")
     assert failures == []
     assert found.warnings == ()
     assert found.index >= LYNIS_INDEX
 
 
-def test_a_stranger_judges_the_collectors_tls(province: Province) -> None:
+def test_a_stranger_judges_the_collectors_tls(province: Province, capsys: pytest.CaptureFixture[str]) -> None:
     authority = province.lab.run(CENTRE, "cat", "/etc/nhip/ca.pem")
     found = judges.tls(province.lab.in_control(), "10.92.0.10:8443", authority)
-    print(f"testssl.sh: {', '.join(found.protocols)}; marks {len(found.marks)}")
+    say(capsys, f"testssl.sh: {', '.join(found.protocols)}; marks {len(found.marks)}")
     assert found.protocols == ("TLS 1.2", "TLS 1.3")
     assert found.marks == ()
 
 
 @pytest.mark.parametrize("host", [CENTRE, *GATEWAYS[:1]])
-def test_our_units_are_exposed_to_little(province: Province, host: str) -> None:
+def test_our_units_are_exposed_to_little(province: Province, host: str, capsys: pytest.CaptureFixture[str]) -> None:
     ours = "nhip-agent nhip-collector nhip-reflector victoria-metrics" if host == CENTRE else "nhip-agent"
     for unit in ours.split():
         said = province.lab.run(host, "systemd-analyze", "security", "--no-pager", f"{unit}.service", check=False)
         exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", said)[1])
-        print(f"{host} {unit}: {exposure}")
+        say(capsys, f"{host} {unit}: {exposure}")
         assert exposure <= EXPOSURE, said
+
+
+def say(capsys: pytest.CaptureFixture[str], figures: str) -> None:
+    """Print what was measured, also where the test goes well."""
+    with capsys.disabled():
+        sys.stdout.write(f"\n{figures}\n")
 
 
 def _broken_bundle(folder: Path, host: str) -> Path:
