@@ -1,13 +1,13 @@
 # The menu: plain `make` prints it. Each entry does all the set-up it needs; a second call reuses what is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := menu
-.PHONY: menu run test fuzz lint bench bundle lab lock clean
+.PHONY: menu run test fuzz lint bench bench-rollout bundle lab lock clean
 
 BIN := .venv/bin
 SET_UP := sh requirements/set_up.sh
 
 menu: ## print this menu
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 run: ## everything on this machine: collector, board and agent (ARGS="--listen 127.0.0.1:8081" adds options)
 	@$(SET_UP) run
@@ -33,6 +33,10 @@ lint: ## ruff, mypy --strict, the table of who may import whom, ansible-lint
 bench: ## benchmarks beside their peers; each prints a ratio or a figure
 	@$(SET_UP) test
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-rollout: ## how long provisioning takes, beside Ansible's own defaults, on the virtual province (root, 20 min)
+	@$(SET_UP) test
+	@$(BIN)/python -m bench.rollout $(ARGS)
 
 bundle: ## what sites without internet install: wheels and a Debian archive (BUNDLE_EXTRAS=all adds large packages)
 	@$(SET_UP) run
