@@ -279,6 +279,7 @@ async def serve(collector: Collector, sock: socket.socket, stopping: asyncio.Eve
         timeout_graceful_shutdown=3,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
+        ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # of TLS 1.2: forward secrecy, and no CBC
     )
     server = uvicorn.Server(settings)
     telling = asyncio.create_task(collector.events.run())
