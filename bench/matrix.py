@@ -2,9 +2,9 @@
 
     python -m bench.matrix [--lab NAME] [ROW …]
 
-Needs root, and a bundle (make bundle). A lab that is up already is taken as it is, else one is booted and provisioned
-by the playbooks that production uses. A row is right when the expected incident is there, people were called once (and not
-where it is a mere warning), and no other incident stood beside it until everything was well again.
+Needs root, and a bundle (make bundle). A lab that is up already is taken as it is, else one is booted and provisioned by
+production's own playbooks. A row is right when the expected incident is there, people were called once (for a mere
+warning: never), and no other incident stood beside it until everything was well again.
 """
 
 from __future__ import annotations
