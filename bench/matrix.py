@@ -2,8 +2,8 @@
 
     python -m bench.matrix [--lab NAME] [ROW …]
 
-Needs root, and a bundle (make bundle). A lab that is up already is taken as it is, else one is booted and provisioned by
-production's own playbooks. A row is right when the expected incident is there, people were called once (for a mere
+Needs root, and a bundle (make bundle). A lab that is up already is taken as it is, else one is booted and provisioned
+by production's own playbooks. A row is right when the expected incident is there, people were called once (for a mere
 warning: never), and no other incident stood beside it until everything was well again.
 """
 
