@@ -183,6 +183,8 @@ class Lab:
             "ANSIBLE_LOCAL_TEMP": folder / "ansible",
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         }
+        if program == "ansible-playbook":
+            words = (*words, "-e", f"acceptance_folder={folder / 'acceptance'}")
         password = self.places.inventory / ".vault-password"
         if password.exists():
             own["ANSIBLE_VAULT_PASSWORD_FILE"] = password

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ def relative(files: Iterable[Mapping[str, Any]], folder: str) -> dict[str, str]:
     return {str(file["path"]).removeprefix(start): str(file["checksum"]) for file in files}
 
 
+def folders(files: Iterable[str]) -> list[str]:
+    """Return the folders that files stand in, from the outermost."""
+    return sorted({str(folder) for file in files for folder in PurePosixPath(file).parents} - {"."})
+
+
 def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     """Return the paths that are not there, or there with another content."""
     return sorted(path for path, checksum in wanted.items() if there.get(path) != checksum)
@@ -24,4 +30,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
-        return {"collector_relative": relative, "collector_differing": differing}
+        return {"collector_relative": relative, "collector_folders": folders, "collector_differing": differing}
