@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -184,6 +184,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sites: list[Site] = []
     upstreams: list[Upstream] = []
     maintenance: list[Window] = []
+    holidays: list[date] = []  # no working days, when it is counted how long ahead work is announced
     services: list[Service] = []
     limits: list[Limit] = []
     write: Write = Write()
@@ -215,7 +216,14 @@ def load(path: Path) -> Config:
         except ConfigError as exc:
             ours = exc.problems[0][0].startswith("$")  # else it names the inventory's own files
             raise ConfigError(exc.problems, str(path) if ours else "") from None
-    problems = [*_address(config), *_repeated(config), *_taken(config), *topology.problems(config), *_files(config)]
+    problems = [
+        *_address(config),
+        *_repeated(config),
+        *_taken(config),
+        *topology.problems(config),
+        *_windows(config),
+        *_files(config),
+    ]
     if problems:
         raise ConfigError(problems, str(path))
     return config
@@ -286,6 +294,16 @@ def _taken(config: Config) -> list[tuple[str, str]]:
                 (f"$.channels[{index}].channel", "'log' is the log, which is always told: take another name")
             )
     return problems
+
+
+def _windows(config: Config) -> list[tuple[str, str]]:
+    from collector.notices import unknown_places  # noqa: PLC0415  (it makes sentences about what this module defines)
+
+    return [
+        (f"$.maintenance[{index}].{words.split(':')[0]}", words.partition(": ")[2])
+        for index, window in enumerate(config.maintenance)
+        for words in unknown_places(window, config)
+    ]
 
 
 def _files(config: Config) -> list[tuple[str, str]]:

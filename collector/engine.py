@@ -169,6 +169,7 @@ class Engine:
     def order(self, order: Order, now: int) -> Judged:
         """Do what a person has told us to, at `now`."""
         self._learn()
+        transitions: list[Transition] = []
         if isinstance(order, orders.Resolve):
             self._resolve(order.incident)
         elif isinstance(order, orders.Maintain):
@@ -176,8 +177,8 @@ class Engine:
         elif isinstance(order, orders.Cancel):
             self.maintenance.drop(order.window)
         elif isinstance(order, orders.Serious):
-            self.incidents.call(order.incident, serious=order.serious)
-        return self._judged([], [], now, [], look=not isinstance(order, orders.Look))
+            transitions = self.incidents.call(order.incident, now, serious=order.serious)
+        return self._judged([], [], now, transitions, look=not isinstance(order, orders.Look))
 
     def _resolve(self, name: str) -> None:
         """Take what an incident is about for over: its nodes are gone, its signals unknown until seen again."""

@@ -17,6 +17,9 @@ Happening = Literal[
 Tell = Literal["opened", "updated", "corrected", "escalated", "eased", "resolved", "reopened", "due", "digest"]
 LOUD: frozenset[str] = frozenset({"opened", "escalated", "resolved", "reopened", "due"})
 """What rings. The rest is for whoever looks: an update of a message, a digest."""
+HOUR = 3_600_000_000_000
+REPORT_HOURS = (24, 72)
+"""A serious incident's reports are due so many hours after it was opened: see `reports.py`."""
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 

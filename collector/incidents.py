@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from collector.incident import Happened, Incident, Place, Transition
+from collector.incident import HOUR, REPORT_HOURS, Happened, Incident, Place, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collector.incident import Severity, Tell
     from collector.troubles import Note, Trouble
 
-_SECOND = 1_000_000_000
-_REPORTS = (20 * 3600 * _SECOND, 68 * 3600 * _SECOND)
-"""Four hours before each report of a serious incident is due, people are reminded."""
+_AHEAD = 4 * HOUR
+_REPORTS = tuple(hours * HOUR - _AHEAD for hours in REPORT_HOURS)
+"""So long before each report of a serious incident is due, people are reminded."""
 
 
 class Incidents:
@@ -129,7 +129,7 @@ class Incidents:
             count = incident.reminded
             if incident.serious and count < len(_REPORTS) and at >= incident.opened_at + _REPORTS[count]:
                 incident.reminded += 1
-                found.append(Transition(incident, [Happened(at, "due", about=("24", "72")[count])], "due", at))
+                found.append(Transition(incident, [Happened(at, "due", about=str(REPORT_HOURS[count]))], "due", at))
         return found
 
     def next_reminder(self) -> int | None:
@@ -143,11 +143,12 @@ class Incidents:
             default=None,
         )
 
-    def call(self, name: str, *, serious: bool) -> None:
+    def call(self, name: str, at: int, *, serious: bool) -> list[Transition]:
         """Call an open incident serious, or not."""
-        for incident in self.open.values():
-            if incident.id == name:
-                incident.serious = serious
+        found = [incident for incident in self.open.values() if incident.id == name and incident.serious != serious]
+        for incident in found:
+            incident.serious = serious
+        return [Transition(incident, [], None, at) for incident in found]
 
     def correct(self, incident: Incident, cause: Any, at: int) -> Transition | None:
         """Set an incident's cause right, be it over or not."""

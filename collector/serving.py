@@ -25,6 +25,7 @@ from collector.history import History
 from collector.journal import Journal
 from collector.lease_office import LeaseOffice
 from collector.measures import Measures
+from collector.naming import Names
 from collector.notifier import Notifier, open_channels
 from collector.overview import Overview
 from collector.pipeline import Pipeline
@@ -36,10 +37,13 @@ from collector.upkeep import Upkeep
 from collector.watching import Watching
 from collector.web import problems
 from collector.web.access import Access
+from collector.web.acting import acting_routes
 from collector.web.api import VERSION, api_routes
 from collector.web.events import Events
 from collector.web.headers import Headers
 from collector.web.leases import lease_routes
+from collector.web.maintenance import maintenance_routes
+from collector.web.ordering import Ordering
 from collector.web.problems import Json
 from collector.web.session import session_routes
 from collector.web.write import write_routes
@@ -108,7 +112,8 @@ def build(config: Config) -> Collector:
     record = Record(database, [channel.name for channel in channels])
     record.sites(config.sites)
     engine, decoder = Engine(config, catalogue), Decoder(catalogue)
-    overview, history = Overview(engine, catalogue, config.sites), History(database)
+    names = Names(config)
+    overview, history = Overview(engine, catalogue, config.sites), History(database, names)
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
     pipeline = Pipeline(
@@ -121,7 +126,7 @@ def build(config: Config) -> Collector:
         measures=measures,
         clock=SteadyClock(),
         checkpoint_path=data / "judge.npz",
-        watch=Watching(events, catalogue, engine, overview, history, config.sites).watch,
+        watch=Watching(events, catalogue, engine, overview, history, names).watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
     notifier = Notifier(database, channels)
@@ -159,6 +164,9 @@ def build(config: Config) -> Collector:
             events=events,
         )
     )
+    ordering = Ordering(pipeline)
+    app.include_router(acting_routes(access, history, ordering, events, names))
+    app.include_router(maintenance_routes(config, access, engine, ordering, names))
     app.include_router(lease_routes(access, office))
     app.include_router(session_routes(access, tokens))
     _own_routes(app, access, pipeline, storing, measures, forward)

@@ -48,11 +48,22 @@ class Client:
         """Return the answer to a POST."""
         return self._ask("POST", path, json.dumps(body).encode())
 
+    def text(self, path: str, *names: str, **query: object) -> str:
+        """Return the answer to a GET that is text."""
+        return str(self.get(path, *names, **query))
+
+    def delete(self, path: str, *names: str) -> None:
+        """Take something away."""
+        self._ask("DELETE", path + "".join(f"/{quote(name, safe='')}" for name in names))
+
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(self._url + path, body, self._headers, method=method)  # noqa: S310  (checked)
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._context) as answer:  # noqa: S310
-                return json.load(answer)
+                said = answer.read()
+                if answer.headers.get_content_type() == "text/markdown":
+                    return said.decode()
+                return json.loads(said) if said else None
         except urllib.error.HTTPError as exc:
             raise AskError(_words(exc)) from None
         except urllib.error.URLError as exc:
