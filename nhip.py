@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "collector": ("collector.command", "receive, judge, tell: serve, validate, replay"),
     "status": ("collector.ask.command:status", "how sites stand right now"),
     "incidents": ("collector.ask.command:incidents", "list, show and acknowledge incidents"),
+    "report": ("collector.ask.report_command", "availability by site, service and month: text, CSV, HTML"),
     "inventory": ("inventory.command", "a province's sites, addresses and services: new, check, list"),
     "acceptance": ("inventory.acceptance_command", "whether a site works: plan what to measure, report what was"),
     "token": ("collector.tokens_command", "make, list and revoke access tokens"),
