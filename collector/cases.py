@@ -16,7 +16,7 @@ import msgspec
 from collector.explain import Ground, explain
 from collector.incident import Place
 from collector.topology import ROOT, Line
-from collector.waiting import Waiting
+from collector.waiting import HEARD_NOBODY, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ _STILL_SECONDS = 600
 _WITHOUT_WITNESS_SECONDS = 10
 _ENOUGH_TO_STAY = 3
 _ON_ITS_WAY = 3 * _SECOND
-_RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 3, "upstream": 5, "collector": 9}
+_RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 4, "upstream": 6, "collector": 9}
 
 Notes = dict[Place, list["Note"]]
 
@@ -98,6 +98,7 @@ class Cases:
             kept=self._kept(now),
             blind=self.blind,
             own_site=self._own.site,
+            own_uplink=frozenset(self._own.uplink),
             together=int(self._rules.together_seconds * _SECOND),
         )
         transitions = self._follow(explain(self._troubles.all, ground), now)
@@ -118,9 +119,12 @@ class Cases:
         """Find out whether nobody can be heard because we cannot be reached: then silence means nothing."""
         since = self._witnesses.uplink_lost()
         others = [at for (site, _), at in self._silence.heard_at.items() if site != self._own.site]
-        blind = since is not None and bool(others) and max(others) <= since + _ON_ITS_WAY
+        last = max(others, default=now)
+        blind = since is not None and last <= since + _ON_ITS_WAY and last + HEARD_NOBODY < now
         if self.blind and not blind:
             self._silence.resume(now)
+        if since is not None and not blind:
+            self._wake(now, last + HEARD_NOBODY + _GRID if last + HEARD_NOBODY >= now else None)
         self.blind = blind
 
     def _count_units(self) -> Counter[str]:
@@ -150,7 +154,7 @@ class Cases:
             if not present or not self._over(incident, len(present), shared=shared):
                 incident.healing_at = None
                 if shared:
-                    kept |= dict.fromkeys(present, incident.place)
+                    kept |= dict.fromkeys((p for p in present if not self._worse(p, incident)), incident.place)
                 continue
             if incident.healing_at is None:
                 incident.healing_at = now
@@ -163,6 +167,10 @@ class Cases:
             kept |= dict.fromkeys((place for place in present if place not in left), incident.place)
             self._wake(now, now + _SECOND)
         return kept
+
+    def _worse(self, place: Place, incident: Incident) -> bool:
+        """Tell whether one of many that share a warning has become red: that may be a fault of its own."""
+        return incident.severity == "yellow" and self._troubles.all[place].severity == "red"
 
     def _over(self, incident: Incident, present: int, *, shared: bool) -> bool:
         """Tell whether what an incident is about is well again, though not yet everything that it made ill."""
@@ -268,7 +276,9 @@ class Cases:
 
 
 def _rank(place: Place) -> int:
-    return 4 if place.kind == "service" and not place.site else _RANKS[place.kind]
+    if place.kind == "clock" and place.name:
+        return 3  # a node's own clock explains its path
+    return 5 if place.kind == "service" and not place.site else _RANKS[place.kind]
 
 
 def _next_grid(now: int) -> int:

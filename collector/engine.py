@@ -103,6 +103,7 @@ class Engine:
         self._measured_at = np.zeros(0, dtype=np.int64)  # by node: its newest measurement
         self._unheard_until = np.zeros(0, dtype=np.int64)  # by node: until when nobody could hear it, by its own clock
         self._expires_at = NEVER
+        self._passed_until = 0
 
     def step(self, columns: Columns, *, arrived_at: int, sent_at: int | None = None) -> Judged:
         """Take in one entry. Instants are nanoseconds.
@@ -141,12 +142,19 @@ class Engine:
         """
         self._learn()
         judged = Judged([], [], [])
-        while (due := min(self.silence.due, self.cases.due, self.sites.due, self._expires_at)) <= now:
+        while (due := self._due()) <= now:
             judged += self._pass(due)
+        self._passed_until = max(self._passed_until, now)
         return judged
+
+    def _due(self) -> int:
+        """Return when something is due next; what has been due for long is due now, not then."""
+        due = min(self.silence.due, self.cases.due, self.sites.due, self._expires_at)
+        return max(due, self._passed_until)
 
     def _pass(self, now: int) -> Judged:
         """Let a single instant pass."""
+        self._passed_until = now
         levels: list[LevelChanged] = []
         warned = self.early.flapping.tick(now)
         if now >= self._expires_at:
@@ -181,7 +189,8 @@ class Engine:
             self.troubles.over(place)
 
     def resume(self, now: int) -> None:
-        """Begin again after the collector itself was away."""
+        """Begin again after the collector itself was away; by a clock that may have been put back meanwhile."""
+        self._passed_until = now
         self.silence.resume(now)
 
     def recover(self, now: int) -> None:
@@ -214,9 +223,11 @@ class Engine:
             signal = self._catalogue.signals[change.signal]
             limit = self.levels.limits[int(self.levels.limit_of[change.signal])]
             self.troubles.level_changed(change, signal, limit, self._reason(signal.series_id, change.at))
+        warned = [*warned, *self.early.flapping.step(levels)]
+        for warning in warned:
+            self.troubles.warned(warning, self._catalogue.signals[warning.signal])
         self.sites.silences(silences)
         transitions += self.cases.look(now) if look else self.cases.moved(now)
-        warned = [*warned, *self.early.flapping.step(levels)]
         return Judged(levels, silences, transitions, list(shifts), warned)
 
     def _still_ill(self, signal: int, since: int) -> bool:
@@ -296,6 +307,7 @@ class Engine:
             "cases": self.cases.save(),
             "sites": self.sites.save(),
             "expires_at": self._expires_at,
+            "passed_until": self._passed_until,
             **watched,
         }
         nodes = {"node_measured_at": self._measured_at, "node_unheard_until": self._unheard_until}
@@ -315,4 +327,4 @@ class Engine:
         self.maintenance.load(plain["maintenance"])
         self.cases.load(plain["cases"])
         self.sites.load(plain["sites"])
-        self._expires_at = plain["expires_at"]
+        self._expires_at, self._passed_until = plain["expires_at"], plain["passed_until"]

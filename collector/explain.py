@@ -29,6 +29,7 @@ _FRESH = 300 * _SECOND
 _BEFORE = 120 * _SECOND
 _LINES, _UPSTREAMS = 3, 2
 _LOST = 0.99
+_EXCUSABLE = ("service", "path", "redundancy", "node", "clock")
 _LINE_CAUSES = ("", "line", "power")
 
 
@@ -53,6 +54,8 @@ class Ground:
     """Troubles that stay with the incident they are in, whatever else holds: by trouble, that incident's place."""
     blind: bool = False
     own_site: str = "data-centre"
+    own_uplink: AbstractSet[str] = frozenset()
+    """Whom the data centre's own probes reach only over its own uplink."""
     together: int = 10 * _SECOND
 
 
@@ -72,6 +75,7 @@ def explain(troubles: Mapping[Place, Trouble], ground: Ground) -> list[Group]:
     work.lines()
     work.impaired()
     work.services()
+    work.clocks()
     work.sites()
     return work.groups()
 
@@ -93,6 +97,9 @@ class _Explaining:
         for trouble in self._silent.values():
             if trouble.place.site != own.site and trouble.cause != "agent":
                 self._home.setdefault(trouble.place, own)
+        for place in self._troubles:
+            if place.kind == "path" and place.site == own.site and place.name in self._ground.own_uplink:
+                self._home.setdefault(place, own)
         self._complete.add(own)
 
     def lines(self) -> None:
@@ -132,12 +139,19 @@ class _Explaining:
         return bool(homes & set(above))
 
     def impaired(self) -> None:
-        """Assign sites whose test packets get lost or are late, though the sites are heard, to what they share."""
+        """Assign sites whose test packets get lost or are late, though the sites are heard, to what they share.
+
+        Those that are red and those that are a warning apart: a site's own fault does not make a warning of many red.
+        """
+        for severity in ("red", "yellow"):
+            self._impaired(severity)
+
+    def _impaired(self, severity: str) -> None:
         bad: dict[Line, tuple[int, Place]] = {}
         for place, trouble in self._troubles.items():
             lines = self._ground.topology.lines_of(place.site) if place.kind == "path" else []
             candidate = self._tests_line(trouble) and not trouble.alone and place.site not in self._silent
-            if len(lines) == 1 and candidate and self._free(place, "upstream"):
+            if trouble.severity == severity and len(lines) == 1 and candidate and self._free(place, "upstream"):
                 bad[lines[0]] = (trouble.began_at, place)
         taken = {home.name for home in self._home.values() if home.kind == "upstream"}
         found = gather({line: at for line, (at, _) in bad.items()}, self._ground, self._held("upstream", bad))
@@ -163,12 +177,21 @@ class _Explaining:
             if len(places) > 1 or home in self._home.values():
                 self._home |= dict.fromkeys(places, home)
 
+    def clocks(self) -> None:
+        """Assign lines whose tests a node with a wrong clock makes to that clock: its packets are refused."""
+        wrong = {(p.site, p.name): p for p in self._troubles if p.kind == "clock" and p.name}
+        for place, trouble in self._troubles.items() if wrong else ():
+            nodes = {item.node for item in trouble.evidence.values()}
+            clock = next((wrong[place.site, node] for node in nodes if (place.site, node) in wrong), None)
+            if clock is not None and place.kind == "path" and self._tests_line(trouble):
+                self._home.setdefault(place, clock)
+
     def sites(self) -> None:
         """Let what a site's line explains go with the line; everything else stands for itself."""
-        for place, trouble in self._troubles.items():
+        for place, trouble in sorted(self._troubles.items(), key=lambda item: item[0].kind == "clock"):
             if place in self._home:
                 continue
-            excuse = self._excused(trouble) if place.kind in ("service", "path", "redundancy", "node") else None
+            excuse = self._excused(trouble) if place.kind in _EXCUSABLE else None
             self._home[place] = self._home.get(excuse, excuse) if excuse is not None else place
 
     def groups(self) -> list[Group]:
@@ -182,6 +205,8 @@ class _Explaining:
         ]
 
     def _cause(self, home: Place, members: list[Place]) -> Cause:
+        if home.kind == "path" and any(place.kind == "clock" for place in members):
+            return "clock"
         if home.kind != "upstream":
             return self._troubles[home].cause if home in self._troubles else ""
         silent = [self._troubles[place] for place in members if place.kind == "silence"]
@@ -192,10 +217,14 @@ class _Explaining:
     def _excused(self, trouble: Trouble) -> Place | None:
         """Return why something fails that its site needs its line for: the site's silence, or its impaired line.
 
-        What had failed long before, failed for a reason of its own.
+        What had failed long before, failed for a reason of its own, but for the line's own tests.
         """
         site = trouble.place.site
         reasons = [self._silent[site]] if site in self._silent else []
+        if trouble.place.kind == "path" and reasons and self._tests_line(trouble):
+            return reasons[0].place
+        if trouble.place.kind == "clock":  # test packets refused: by what they fail for, a wrong clock or a red path
+            return None if trouble.place.name else self._refused(site)
         if trouble.place.kind == "node":  # a battery that the power's end was seen by
             power = any(item.metric == "on_battery" for item in trouble.evidence.values())
             return reasons[0].place if power and reasons and reasons[0].cause == "power" else None
@@ -204,6 +233,11 @@ class _Explaining:
             if trouble.began_at >= reason.began_at - _BEFORE and trouble.place != reason.place:
                 return reason.place
         return None
+
+    def _refused(self, site: str) -> Place | None:
+        """Return what a site's refused test packets are part of."""
+        wrong = [p for p in self._troubles if p.kind == "clock" and p.site == site and p.name]
+        return next(iter([*wrong, *(path.place for path in self._paths.get(site, ()))]), None)
 
     def _free(self, place: Place, kind: str) -> bool:
         """Tell whether a trouble is in no group yet, or kept in one of this very kind."""

@@ -29,7 +29,7 @@ def with_inventory(config: Config, folder: Path) -> Config:
         sites=[_site(site, names, found) for site in found.sites],
         upstreams=[Upstream(upstream=each.upstream, name=each.name, parent=each.parent) for each in found.upstreams],
         services=[
-            Service(service=each.service, name=each.name, targets=each.all_targets)
+            Service(service=each.service, name=each.name, targets=each.all_targets, shared=each.shared)
             for each in found.services
             if each.all_targets
         ],

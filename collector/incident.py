@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Kind = Literal["service", "path", "node", "silence", "redundancy", "clock", "upstream", "collector"]
-Cause = Literal["", "line", "power", "agent", "delivery", "impaired", "redundancy"]
+Cause = Literal["", "line", "power", "off", "agent", "delivery", "impaired", "redundancy", "clock"]
 """What made it, where that is known beside the place: see `words.py` for what each means to people."""
 Severity = Literal["yellow", "red"]
 Happening = Literal[
@@ -81,6 +81,8 @@ class Incident(msgspec.Struct, kw_only=True):
     """How many members it had at its worst."""
     healing_at: Nanoseconds | None = None
     """Since when most of its members are well again."""
+    eased_at: Nanoseconds | None = None
+    """When it last became a warning, after it had been red."""
     told: bool = False
     """Whether it has rung: only then does its end."""
     serious: bool = False

@@ -46,7 +46,7 @@ class Incidents:
             )
             happened.append(Happened(began_at, "began"))
         self.open[group.place] = incident
-        incident.severity = severity_of(troubles)
+        incident.severity, incident.cause = severity_of(troubles), group.cause
         self._fill(incident, group, troubles)
         shown = next((item for trouble in troubles for item in trouble.evidence.values() if item.ill), None)
         alone = shown if len(troubles) == 1 else None
@@ -61,7 +61,7 @@ class Incidents:
         before = self.ended.pop(place, None)
         if before is None or before.resolved_at is None or at - before.resolved_at > self.reopen:
             return None
-        before.resolved_at, before.healing_at, before.most = None, None, 0
+        before.resolved_at, before.healing_at, before.eased_at, before.most = None, None, None, 0
         self._open_at.update(before.reached)
         return before
 
@@ -84,15 +84,25 @@ class Incidents:
         severity = severity_of(troubles)
         if incident.severity != severity:
             incident.severity = severity
-            tell = "escalated" if severity == "red" else "eased"
-            happened.append(Happened(at, tell))
-            incident.told = incident.told or severity == "red"
+            happened.append(Happened(at, "escalated" if severity == "red" else "eased"))
+            tell = self._turn(incident, at)
         return Transition(incident, happened, tell, at) if happened or tell else None
+
+    def _turn(self, incident: Incident, at: int) -> Tell:
+        """Return what a change of severity is to people: who was called to it is not called again at once."""
+        if incident.severity == "yellow":
+            incident.eased_at = at
+            return "eased"
+        again = incident.told and incident.eased_at is not None and at - incident.eased_at < self.reopen
+        incident.told = True
+        return "updated" if again else "escalated"
 
     def _move(self, incident: Incident, group: Group) -> Tell | None:
         """Let an incident be where its group is; return what that is to people."""
-        moved, corrected = incident.place != group.place, incident.cause != group.cause
-        incident.cause = group.cause
+        over = group.place == incident.place and bool(group.place.site) and group.place not in group.members
+        cause = incident.cause if over and not group.cause else group.cause  # it was so, and only its traces are left
+        moved, corrected = incident.place != group.place, incident.cause != cause
+        incident.cause = cause
         if moved:
             del self.open[incident.place]
             incident.place = group.place
@@ -181,7 +191,6 @@ class Incidents:
         return new
 
     def _fill(self, incident: Incident, group: Group, troubles: Sequence[Trouble]) -> None:
-        incident.cause = group.cause
         incident.members = list(group.members)
         incident.most = max(incident.most, len(group.members))
         for trouble in troubles:

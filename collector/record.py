@@ -93,6 +93,7 @@ class _More(msgspec.Struct):
     reached: list[str] = []
     most: int = 0
     healing_at: int | None = None
+    eased_at: int | None = None
     told: bool = True
     reminded: int = 0
 

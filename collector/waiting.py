@@ -20,6 +20,8 @@ _SECOND = 1_000_000_000
 _SEEN_AFTER = 2 * _SECOND
 """A neighbour seen so long after a site's last sign of life was not lost with it."""
 _PATH_SECONDS = 5
+HEARD_NOBODY = 2 * _SECOND
+"""Our own router does not answer, and so long nothing came from anybody: then it is our uplink."""
 _TOGETHER = 3
 _MOST_ASKED = 200
 
@@ -30,6 +32,7 @@ class Waiting:
     def __init__(self, config: Config, topology: Topology, silence: Silence, witnesses: Witnesses) -> None:
         """Wait as `config` says."""
         self._wait = int(config.incidents.wait_seconds * _SECOND)
+        self._own = config.own
         self._topology, self._silence, self._witnesses = topology, silence, witnesses
         self._behind: dict[str, list[str]] = {}
 
@@ -41,6 +44,8 @@ class Waiting:
         if kind == "redundancy":
             return known_at + _PATH_SECONDS * _SECOND
         site = group.place.site
+        if kind == "path" and site == self._own.site and group.place.name in self._own.uplink:
+            return known_at + HEARD_NOBODY + _SECOND
         if kind == "path":
             return known_at + (_PATH_SECONDS * _SECOND if self._neighbours(site) else 0)
         if kind != "silence" or not troubles[0].whole or troubles[0].alone:

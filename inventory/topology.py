@@ -51,6 +51,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     url: str = ""
     checks: list[ServiceCheck] = []
     targets: list[str] = []
+    shared: bool = True  # every site sees the same one, at the data centre; false where each has its own
 
     @property
     def all_targets(self) -> list[str]:

@@ -61,7 +61,7 @@ def test_what_is_found_early_is_what_the_story_says(path: Path) -> None:
     config = build(Config, story.get("config", {}))
     found = [
         one
-        for one in replay(lines_of(story), config)
+        for one in replay(lines_of(story["stream"]), config)
         if one["type"] == "shift" or (one["type"] == "signal" and "yellow" in (one["from"], one["to"]))
     ]
     assert len(found) == len(story["findings"]), found

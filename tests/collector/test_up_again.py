@@ -83,6 +83,8 @@ def up(tmp_path: Path) -> Iterator[Up]:
         left = running.children()
         running.process.kill()
         running.process.wait()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
         for child in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -146,8 +148,9 @@ def test_ctrl_c_ends_collector_agent_and_reflector_and_a_second_start_goes_on(
     shop.open()
     until_true(lambda: up.incidents(watched)[0]["state"] == "resolved", 40, "its end")
     shop.close()
-    again = until_true(lambda: len(i := up.incidents(watched)) == 2 and i, 30, "the next one")
-    assert int(again[0]["id"]) > int(again[1]["id"]) == int(opened[0]["id"])
+    again = until_true(lambda: (i := up.incidents(watched))[0]["state"] == "open" and i, 30, "its return")
+    assert [incident["id"] for incident in again] == [opened[0]["id"]]
+    assert "reopened" in [line["kind"] for line in up.get(f"/api/v1/incidents/{opened[0]['id']}")["timeline"]]
     assert up.interrupt() == 0
 
 
