@@ -53,7 +53,10 @@ _CAUSES: dict[str, Text] = {
         "vi": "Đồng hồ của máy {name} sai giờ",
         "en": "The clock of node {name} is wrong",
     },
-    "service warning": {"vi": "Dịch vụ {name} có dấu hiệu bất thường", "en": "Service {name} shows early signs of trouble"},
+    "service warning": {
+        "vi": "Dịch vụ {name} có dấu hiệu bất thường",
+        "en": "Service {name} shows early signs of trouble",
+    },
     "path warning": {
         "vi": "Đường truyền đến {name} có dấu hiệu xuống cấp",
         "en": "The path to {name} shows early signs of trouble",
