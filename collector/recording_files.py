@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 4_000_000
 _LONGEST_TEXT = 64_000_000
+_MOST_KNOWN = 1_000_000
 _NO_TIME = -(1 << 62)
 """In the place of an arrival: a point that has this instant has none of its own."""
 
@@ -28,11 +29,12 @@ def read_files(names: Sequence[str], start: int | None = None, end: int | None =
     Only points from `start` to before `end` (nanoseconds) count. `OSError` says which file cannot be read.
     """
     points, problems = Points(), []
-    decoder = Decoder(points.catalogue)
+    decoder, known = Decoder(points.catalogue), set[bytes]()
     try:
         for name in names:
             with _opened(name) as file:
                 for first, chunk in _chunks(file):
+                    _teach(chunk, decoder, known)
                     columns, errors = _read(chunk, decoder)
                     problems += [f"{name}: line {first + number}: {words}" for number, words in errors]
                     points.add(_between(columns, start, end))
@@ -67,6 +69,15 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         rest = body[cut:]
         if not piece:
             return
+
+
+def _teach(chunk: bytes, decoder: Decoder, known: set[bytes]) -> None:
+    """Show the decoder one line of each new series first: exports have a series' lines together, all new at once."""
+    new = {line.partition(b" ")[0]: line for line in chunk.split(b"\n")}
+    fresh = [line for key, line in new.items() if key not in known]
+    if len(known) < _MOST_KNOWN:
+        known.update(new)
+    decoder.decode(b"\n".join(fresh), arrived_at=_NO_TIME)
 
 
 def _read(chunk: bytes, decoder: Decoder) -> tuple[Columns, list[tuple[int, str]]]:
