@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("collector.ask.command:status", "how sites stand right now"),
     "incidents": ("collector.ask.command:incidents", "list, show, acknowledge, assign, comment and resolve incidents"),
     "maintenance": ("collector.ask.maintenance_command", "planned work: list, plan, cancel, and its announcement"),
+    "report": ("collector.ask.report_command", "availability by site, service and month: text, CSV, HTML"),
     "inventory": ("inventory.command", "a province's sites, addresses and services: new, check, list"),
     "acceptance": ("inventory.acceptance_command", "whether a site works: plan what to measure, report what was"),
     "token": ("collector.tokens_command", "make, list and revoke access tokens"),

@@ -101,11 +101,15 @@ class LeaseRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def rules(self) -> Rules:
         """Return the rules as they are applied; `ValueError` says what is wrong with them."""
-        try:
-            zone = ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"time_zone {self.time_zone!r} is not known here; write Asia/Ho_Chi_Minh") from None
-        return Rules(tuple(_span(text) for text in self.hours), zone, self.bytes_per_site_day, self.most_seconds)
+        hours = tuple(_span(text) for text in self.hours)
+        return Rules(hours, _zone(self.time_zone), self.bytes_per_site_day, self.most_seconds)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"time_zone {name!r} is not known here; write Asia/Ho_Chi_Minh") from None
 
 
 def _span(text: str) -> Span:
@@ -167,6 +171,22 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     uplink: list[str] = []  # targets of probes by that site's nodes: the data centre's router
 
 
+class Availability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What reports of availability count by."""
+
+    goal_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99  # our assumption: no rule names a figure
+    line_targets: list[str] = []  # whose echoes test a site's line, beside STAMP and the data centre's own probes
+    time_zone: str = "Asia/Ho_Chi_Minh"  # whose months are reported
+
+    def __post_init__(self) -> None:
+        """Refuse a zone that nobody knows."""
+        self.zone()
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone; `ValueError` where nobody knows it."""
+        return _zone(self.time_zone)
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
 
@@ -192,6 +212,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal: Journal = Journal()
     store: Store = Store()
     leases: LeaseRules = LeaseRules()
+    availability: Availability = Availability()
     channels: list[Channel] = []
     forward: Forward | None = None
 

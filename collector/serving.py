@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from collector.availability_report import Availability
 from collector.catalogue import Catalogue
 from collector.clock import SteadyClock
 from collector.columns import Decoder
@@ -45,6 +46,7 @@ from collector.web.leases import lease_routes
 from collector.web.maintenance import maintenance_routes
 from collector.web.ordering import Ordering
 from collector.web.problems import Json
+from collector.web.reports import report_routes
 from collector.web.session import session_routes
 from collector.web.write import write_routes
 
@@ -167,6 +169,7 @@ def build(config: Config) -> Collector:
     ordering = Ordering(pipeline)
     app.include_router(acting_routes(access, history, ordering, events, names))
     app.include_router(maintenance_routes(config, access, engine, ordering, names))
+    app.include_router(report_routes(config, access, Availability(config, catalogue, engine, store, database)))
     app.include_router(lease_routes(access, office))
     app.include_router(session_routes(access, tokens))
     _own_routes(app, access, pipeline, storing, measures, forward)
@@ -279,6 +282,7 @@ async def serve(collector: Collector, sock: socket.socket, stopping: asyncio.Eve
         timeout_graceful_shutdown=3,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
+        ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # of TLS 1.2: forward secrecy, and no CBC
     )
     server = uvicorn.Server(settings)
     telling = asyncio.create_task(collector.events.run())
