@@ -270,7 +270,8 @@ class Cases:
         return [note for place in places for note in self._notes.pop(place, ())]
 
     def _notes_of(self, group: Group, incident: Incident) -> list[Note]:
-        return self._taken([*group.members, *(place for place in incident.members if place not in group.members)])
+        members = set(group.members)
+        return self._taken([*group.members, *(place for place in incident.members if place not in members)])
 
     def _wake(self, now: int, at: int | None) -> None:
         if at is not None:

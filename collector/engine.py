@@ -344,5 +344,5 @@ class Engine:
         self.maintenance.load(plain["maintenance"])
         self.cases.load(plain["cases"])
         self.sites.load(plain["sites"])
-        self.lived.load(plain["lived"])
-        self._expires_at, self._passed_until = plain["expires_at"], plain["passed_until"]
+        self.lived.load(plain.get("lived", []))
+        self._expires_at, self._passed_until = plain["expires_at"], plain.get("passed_until", 0)

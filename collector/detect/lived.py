@@ -99,10 +99,12 @@ class Lived:
         `ahead` is by how many nanoseconds the sender's clock is behind ours.
         """
         found: list[tuple[str, Cause]] = []
-        for number, (site, gap) in list(self._gaps.items()):
+        for number in np.unique(nodes).tolist():
+            if number not in self._gaps:
+                continue
+            site, gap = self._gaps[number]
             mine = nodes == number
-            if mine.any():
-                _tell(gap, self._role[signals[mine]], measured_at[mine] + ahead, values[mine])
+            _tell(gap, self._role[signals[mine]], measured_at[mine] + ahead, values[mine])
             verdict = gap.verdict(now)
             if verdict is not None:
                 found.append((site, verdict))
