@@ -1,4 +1,4 @@
-"""What the evidence of an incident says is wrong, where that is more than the place says: one word, by its metrics. Pure."""
+"""What the evidence of an incident says is wrong, where that is more than its place: one word, by the metrics. Pure."""
 
 from __future__ import annotations
 
