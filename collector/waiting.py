@@ -51,12 +51,13 @@ class Waiting:
             return known_at + HEARD_NOBODY + _SECOND
         if kind == "path":
             return known_at + (_PATH_SECONDS * _SECOND if self._neighbours(site) else 0)
-        if kind != "silence" or not troubles[0].whole or troubles[0].alone:
+        silent = next((trouble for trouble in troubles if trouble.place == group.place), None)
+        if kind != "silence" or silent is None or not silent.whole or silent.alone:
             return known_at
-        return self._silent(site, troubles, known_at, alive=alive)
+        return self._silent(silent, alive=alive)
 
-    def _silent(self, site: str, troubles: Sequence[Trouble], known_at: int, *, alive: bool) -> int:
-        began_at = max(trouble.began_at for trouble in troubles)
+    def _silent(self, trouble: Trouble, *, alive: bool) -> int:
+        site, began_at, known_at = trouble.place.site, trouble.began_at, trouble.known_at
         lines = self._topology.lines_of(site)
         seen = sum(self._witnesses.line_seen_at(line) > began_at + _SECOND for line in lines)
         if len(lines) > 1 and seen < len(lines) and all(self._witnesses.line_seen_at(line) for line in lines):
