@@ -15,8 +15,9 @@ import msgspec
 
 from collector.detect.witness import RETURN_SECONDS
 from collector.explain import Ground, explain
-from collector.incident import Place
+from collector.incident import Happened, Place
 from collector.topology import ROOT, Line
+from collector.troubles import Note
 from collector.waiting import HEARD_NOBODY, Waiting
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collector.maintenance import Maintenance
     from collector.places import Places
     from collector.topology import Topology
-    from collector.troubles import Note, Trouble, Troubles
+    from collector.troubles import Trouble, Troubles
 
 _SECOND = 1_000_000_000
 NEVER = 1 << 63
@@ -241,11 +242,19 @@ class Cases:
         at = self._waiting.until(group, troubles, alive=not self.blind)
         until = self._maintenance.covers(group, now)
         if until is not None:
+            self._withhold(group, now)
             at = max(at, until)
         if at > now:
             self._wake(now, at)
             return []
         return [self._incidents.begin(group, troubles, self._taken(group.members), now)]
+
+    def _withhold(self, group: Group, now: int) -> None:
+        """Note, once, that planned work keeps a group from being told."""
+        for place in group.members:
+            notes = self._notes.setdefault(place, [])
+            if all(note.happened.kind != "suppressed" for note in notes):
+                notes.append(Note(0, Happened(now, "suppressed")))
 
     def _reaches(self, place: Place, other: Place) -> bool:
         """Tell whether an incident at `other` may go on at `place`: there, or at what it turned out to be part of."""

@@ -12,7 +12,7 @@ Cause = Literal["", "line", "power", "off", "agent", "delivery", "impaired", "re
 Severity = Literal["yellow", "red"]
 Happening = Literal[
     "began", "opened", "evidence", "recovered", "resolved", "reopened", "escalated", "eased",
-    "joined", "left", "moved", "merged", "corrected", "due", "closed",
+    "joined", "left", "moved", "merged", "corrected", "due", "closed", "suppressed",
 ]  # fmt: skip
 Tell = Literal["opened", "updated", "corrected", "escalated", "eased", "resolved", "reopened", "due", "digest"]
 LOUD: frozenset[str] = frozenset({"opened", "escalated", "resolved", "reopened", "due"})

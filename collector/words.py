@@ -116,6 +116,7 @@ _HAPPENED: dict[str, Text] = {
     "merged": {"vi": "Gộp vào sự cố", "en": "Part of incident"},
     "corrected": {"vi": "Nguyên nhân được xác định lại", "en": "Cause set right"},
     "due": {"vi": "Sắp đến hạn báo cáo (giờ)", "en": "Report is due soon (hours)"},
+    "suppressed": {"vi": "Đang bảo trì theo kế hoạch: chưa báo ai", "en": "Under planned work: nobody is told yet"},
     "closed": {"vi": "Đóng bởi người trực", "en": "Closed by"},
     "serious": {"vi": "Xếp loại nghiêm trọng bởi", "en": "Called serious by"},
     "not serious": {"vi": "Bỏ xếp loại nghiêm trọng bởi", "en": "Called not serious by"},
