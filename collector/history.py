@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.database import incidents, outbox, reaches, sites, timeline
+from collector.diagnosis import Diagnoses
 from collector.incident import Evidence
 from collector.record import incident_of
 from collector.words import cause, happened, kind, rfc3339
@@ -70,7 +71,8 @@ class History:
         moments = [(line["at"], line["id"], line["kind"], _words(line)) for line in lines]
         moments += [(at, 1 << 62, "told", happened("told", None, channel)) for channel, _, at in sent]
         shown = [{"at": rfc3339(at), "kind": kind, "text": text} for at, _, kind, text in sorted(moments, key=_order)]
-        return {**told(row), "timeline": shown}
+        found = Diagnoses(self._database).of(incident)
+        return {**told(row), **({"diagnosis": found} if found else {}), "timeline": shown}
 
     def acknowledge(self, incident: str, *, by: str, comment: str) -> dict[str, Any] | None:
         """Note that somebody is at it: the first one stays; each comment is kept. None if there is no such incident."""
@@ -134,6 +136,8 @@ def _incidents() -> sa.Select[Any]:
 
 
 def _words(line: Any) -> dict[str, str]:
+    if line["kind"] == "diagnosed":
+        return msgspec.json.decode(line["text"], type=dict[str, str])
     evidence = msgspec.convert(line["evidence"], Evidence) if line["evidence"] else None
     about = line["about"] if line["kind"] in _NAMED else None
     return happened(line["kind"], evidence, line["text"] or about)
