@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from checks.limits import Limit, load_limits
+from checks.metrics import metrics_by_check
 from checks.strict import ConfigError, load_yaml
 from collector import topology
 from collector.leases import Rules, Span
@@ -158,7 +159,7 @@ class IncidentRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2  # for the upstream's state, before a site rings
     together_seconds: Seconds = 10  # what fails within so long of each other fails together
-    return_seconds: Seconds = 8  # an upstream is back; a site behind it that is not, so much later, rings
+    return_seconds: Seconds = 7  # an upstream is back; a site behind it that is not, so much later, rings
     reopen_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1800  # ill again within so long: the same incident
     serious_sites: Count = 10  # an incident that reaches so many sites is a serious one
 
@@ -213,6 +214,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sites: list[Site] = []
     upstreams: list[Upstream] = []
     maintenance: list[Window] = []
+    holidays: list[date] = []  # no working days, when it is counted how long ahead work is announced
     services: list[Service] = []
     limits: list[Limit] = []
     write: Write = Write()
@@ -246,7 +248,15 @@ def load(path: Path) -> Config:
         except ConfigError as exc:
             ours = exc.problems[0][0].startswith("$")  # else it names the inventory's own files
             raise ConfigError(exc.problems, str(path) if ours else "") from None
-    problems = [*_address(config), *_repeated(config), *_taken(config), *topology.problems(config), *_files(config)]
+    problems = [
+        *_address(config),
+        *_repeated(config),
+        *_taken(config),
+        *_metrics(config),
+        *topology.problems(config),
+        *_windows(config),
+        *_files(config),
+    ]
     if problems:
         raise ConfigError(problems, str(path))
     return config
@@ -317,6 +327,32 @@ def _taken(config: Config) -> list[tuple[str, str]]:
                 (f"$.channels[{index}].channel", "'log' is the log, which is always told: take another name")
             )
     return problems
+
+
+def _metrics(config: Config) -> list[tuple[str, str]]:
+    """Name limits on metrics that their check does not give. What other tools measure, nobody here knows."""
+    if config.inventory is not None:
+        return []  # it has been looked at where it stands
+    own = [(f"$.limits[{number}]", limit) for number, limit in enumerate(config.limits)]
+    for index, site in enumerate(config.sites):
+        own += [(f"$.sites[{index}].limits[{number}]", limit) for number, limit in enumerate(site.limits)]
+    known = metrics_by_check()
+    return [
+        (f"{path}.{key}", f"{limit.check} gives no {metric!r}; it gives: {', '.join(known[limit.check])}")
+        for path, limit in own
+        for key, metric in (("metric", limit.metric), ("packets", limit.packets))
+        if metric and limit.check in known and metric not in known[limit.check]
+    ]
+
+
+def _windows(config: Config) -> list[tuple[str, str]]:
+    from collector.notices import unknown_places  # noqa: PLC0415  (it makes sentences about what this module defines)
+
+    return [
+        (f"$.maintenance[{index}].{words.split(':')[0]}", words.partition(": ")[2])
+        for index, window in enumerate(config.maintenance)
+        for words in unknown_places(window, config)
+    ]
 
 
 def _files(config: Config) -> list[tuple[str, str]]:

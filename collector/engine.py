@@ -119,21 +119,22 @@ class Engine:
         sent_at = arrived_at if sent_at is None else sent_at
         silences = self._heard(columns, arrived_at, sent_at)
         signals, at, values = columns.signals, columns.measured_at, columns.values
-        news = self.witnesses.step(signals, at, values, arrived_at - sent_at)
         timely = self._timely(columns, sent_at)
         for series_id, said_at, name, text in columns.texts:
             if said_at > sent_at - self._late and name in ("reason", "error", "notes"):
                 self.reasons[series_id] = (said_at, text)
         if not timely.all():
             signals, at, values = signals[timely], at[timely], values[timely]
+        news = self.witnesses.step(signals, at, values, arrived_at - sent_at)
         if len(signals):
             known_at = np.broadcast_to(np.int64(arrived_at), at.shape)
             levels = self.levels.step(signals, at, values, known_at, sent_at)
             shifts, warned = self.early.step(signals, at, values, known_at, sent_at, self.levels.level)
         self.sites.witnessed(news, arrived_at)
+        corrected = self._lived(columns, silences, arrived_at, sent_at)
         every = max(self._stale // 10, 1)
         self._expires_at = min(self._expires_at, arrived_at - arrived_at % every + every)  # at fixed instants
-        return self._judged(levels, silences, arrived_at, [], shifts=shifts, warned=warned)
+        return self._judged(levels, silences, arrived_at, corrected, shifts=shifts, warned=warned)
 
     def tick(self, now: int) -> Judged:
         """Let time pass until `now`: silences at their deadlines, verdicts that have gone stale, waits that are over.
@@ -169,6 +170,7 @@ class Engine:
     def order(self, order: Order, now: int) -> Judged:
         """Do what a person has told us to, at `now`."""
         self._learn()
+        transitions: list[Transition] = []
         if isinstance(order, orders.Resolve):
             self._resolve(order.incident)
         elif isinstance(order, orders.Maintain):
@@ -176,8 +178,8 @@ class Engine:
         elif isinstance(order, orders.Cancel):
             self.maintenance.drop(order.window)
         elif isinstance(order, orders.Serious):
-            self.incidents.call(order.incident, serious=order.serious)
-        return self._judged([], [], now, [], look=not isinstance(order, orders.Look))
+            transitions = self.incidents.call(order.incident, now, serious=order.serious)
+        return self._judged([], [], now, transitions, look=not isinstance(order, orders.Look))
 
     def _resolve(self, name: str) -> None:
         """Take what an incident is about for over: its nodes are gone, its signals unknown until seen again."""
@@ -237,6 +239,19 @@ class Engine:
         limit = self.levels.limits[int(self.levels.limit_of[signal])]
         return limit is not None and limit.judge(float(self.levels.value[signal]), "red") != "green"
 
+    def _lived(
+        self, columns: Columns, silences: list[SilenceChanged], arrived_at: int, sent_at: int
+    ) -> list[Transition]:
+        """Let what nodes tell of a silence that is over set its cause right."""
+        self.lived.back(silences, self._nodes)
+        if not self.lived:
+            return []
+        signals = columns.signals
+        nodes = self._node_of[self._series_of[signals]]
+        ahead = arrived_at - sent_at
+        found = self.lived.step(signals, nodes, columns.measured_at, columns.values, ahead=ahead, now=arrived_at)
+        return [moved for site, cause in found for moved in self.incidents.explained(site, cause, arrived_at)]
+
     def _timely(self, columns: Columns, sent_at: int) -> npt.NDArray[np.bool_]:
         """Mark what is no history."""
         timely: npt.NDArray[np.bool_] = columns.measured_at > sent_at - self._late
@@ -280,6 +295,7 @@ class Engine:
             self.levels.extend(new)
             self.early.extend(new)
             self.witnesses.extend(new)
+            self.lived.extend(new)
             self._series_of = np.concatenate([self._series_of, [s.series_id for s in new]])
         if len(catalogue.series) > len(self._node_of):
             more = [self._node_number((s.site, s.node)) for s in catalogue.series[len(self._node_of) :]]
@@ -306,6 +322,7 @@ class Engine:
             "maintenance": self.maintenance.save(),
             "cases": self.cases.save(),
             "sites": self.sites.save(),
+            "lived": self.lived.save(),
             "expires_at": self._expires_at,
             "passed_until": self._passed_until,
             **watched,
@@ -327,4 +344,5 @@ class Engine:
         self.maintenance.load(plain["maintenance"])
         self.cases.load(plain["cases"])
         self.sites.load(plain["sites"])
-        self._expires_at, self._passed_until = plain["expires_at"], plain["passed_until"]
+        self.lived.load(plain.get("lived", []))
+        self._expires_at, self._passed_until = plain["expires_at"], plain.get("passed_until", 0)

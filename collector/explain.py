@@ -5,17 +5,20 @@
   two upstreams, by chance within seconds of each other, are not worth considering.
 * A site with two lines is explained only when both are; one of two lost is a redundancy lost, and no more.
 * A service of the data centre that two sites see failing is that service's fault.
-* At a site that is silent, or whose line is impaired, services fail because of that.
+* At a site that is silent, or whose line is impaired, services fail because of that; where names are not resolved,
+  those that are reached by name.
 * While our own uplink is lost nobody's silence means anything.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from collector.incident import Cause, Place
+from collector.places import endpoint
 from collector.topology import ROOT, Line, Topology
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ class _Explaining:
             if place.kind == "path" and self._tests_line(trouble):
                 self._paths[place.site].append(trouble)
         self._silent = {p.site: t for p, t in troubles.items() if p.kind == "silence" and t.whole}
+        self._unresolved = {p.site: t for p, t in sorted(troubles.items()) if p.kind == "service" and _resolves(t)}
 
     def blind(self) -> None:
         own = Place("collector", self._ground.own_site, "")
@@ -215,7 +219,7 @@ class _Explaining:
         return "power" if 2 * sum(trouble.cause == "power" for trouble in silent) > len(silent) else ""
 
     def _excused(self, trouble: Trouble) -> Place | None:
-        """Return why something fails that its site needs its line for: the site's silence, or its impaired line.
+        """Return why something fails that needs its site's line, or a name: silence, an impaired line, no name server.
 
         What had failed long before, failed for a reason of its own, but for the line's own tests.
         """
@@ -229,6 +233,8 @@ class _Explaining:
             power = any(item.metric == "on_battery" for item in trouble.evidence.values())
             return reasons[0].place if power and reasons and reasons[0].cause == "power" else None
         reasons += [path for path in self._paths.get(site, ()) if path.severity == "red"]
+        if site in self._unresolved and not _resolves(trouble) and _reached_by_name(trouble):
+            reasons.append(self._unresolved[site])
         for reason in reasons:
             if trouble.began_at >= reason.began_at - _BEFORE and trouble.place != reason.place:
                 return reason.place
@@ -262,6 +268,26 @@ class _Explaining:
             item.metric == "loss_ratio" and item.value is not None and item.value >= _LOST
             for item in trouble.evidence.values()
         )
+
+
+def _resolves(trouble: Trouble) -> bool:
+    """Tell whether what fails is to resolve names."""
+    return any(item.check == "dns_query" and item.level == "red" for item in trouble.evidence.values())
+
+
+def _reached_by_name(trouble: Trouble) -> bool:
+    """Tell whether everything that is ill of a service is reached by name."""
+    return all(not _is_address(item.target) for item in trouble.evidence.values() if item.ill)
+
+
+def _is_address(target: str) -> bool:
+    host = endpoint(target)
+    host = host.rpartition(":")[0] if host.count(":") == 1 else host.rpartition("]")[0] or host
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def gather(

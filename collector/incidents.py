@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.incident import Happened, Incident, Place, Transition
+from collector.incident import HOUR, REPORT_HOURS, Happened, Incident, Place, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from collector.explain import Group
-    from collector.incident import Severity, Tell
+    from collector.incident import Cause, Severity, Tell
     from collector.troubles import Note, Trouble
 
-_SECOND = 1_000_000_000
-_REPORTS = (20 * 3600 * _SECOND, 68 * 3600 * _SECOND)
-"""Four hours before each report of a serious incident is due, people are reminded."""
+_AHEAD = 4 * HOUR
+_REPORTS = tuple(hours * HOUR - _AHEAD for hours in REPORT_HOURS)
+"""So long before each report of a serious incident is due, people are reminded."""
 
 
 class Incidents:
@@ -61,7 +61,8 @@ class Incidents:
         before = self.ended.pop(place, None)
         if before is None or before.resolved_at is None or at - before.resolved_at > self.reopen:
             return None
-        before.resolved_at, before.healing_at, before.eased_at, before.most = None, None, None, 0
+        before.resolved_at, before.healing_at, before.eased_at = None, None, None
+        before.most, before.lived = 0, {}
         self._open_at.update(before.reached)
         return before
 
@@ -129,7 +130,7 @@ class Incidents:
             count = incident.reminded
             if incident.serious and count < len(_REPORTS) and at >= incident.opened_at + _REPORTS[count]:
                 incident.reminded += 1
-                found.append(Transition(incident, [Happened(at, "due", about=("24", "72")[count])], "due", at))
+                found.append(Transition(incident, [Happened(at, "due", about=str(REPORT_HOURS[count]))], "due", at))
         return found
 
     def next_reminder(self) -> int | None:
@@ -143,18 +144,35 @@ class Incidents:
             default=None,
         )
 
-    def call(self, name: str, *, serious: bool) -> None:
+    def call(self, name: str, at: int, *, serious: bool) -> list[Transition]:
         """Call an open incident serious, or not."""
-        for incident in self.open.values():
-            if incident.id == name:
-                incident.serious = serious
+        found = [incident for incident in self.open.values() if incident.id == name and incident.serious != serious]
+        for incident in found:
+            incident.serious = serious
+        return [Transition(incident, [], None, at) for incident in found]
 
-    def correct(self, incident: Incident, cause: Any, at: int) -> Transition | None:
-        """Set an incident's cause right, be it over or not."""
-        if incident.cause == cause:
-            return None
+    def explained(self, site: str, cause: Cause, at: int) -> list[Transition]:
+        """Set right why a site was silent, be the incident over or not; nobody is called.
+
+        Of an upstream it counts what most of its sites say: where they had all been off, the power had been out.
+        """
+        found = []
+        for incident in [*self.open.values(), *self.ended.values()]:
+            place = incident.place
+            if place.kind == "silence" and place.site == site:
+                found += self._correct(incident, cause, at)
+            elif place.kind == "upstream" and site in incident.reached:
+                incident.lived[site] = cause
+                off = sum(each == "off" for each in incident.lived.values())
+                if 2 * off > len(incident.reached):
+                    found += self._correct(incident, "power", at)
+        return found
+
+    def _correct(self, incident: Incident, cause: Cause, at: int) -> list[Transition]:
+        if cause == incident.cause or (cause == "off" and incident.cause == "power"):
+            return []
         incident.cause = cause
-        return Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)
+        return [Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)]
 
     def open_at(self, site: str) -> int:
         """Return how many open incidents reach a site."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from collector.database import incidents, outbox, reaches, sites, timeline
-from collector.incident import LOUD, Evidence, Incident, Place
+from collector.incident import LOUD, Cause, Evidence, Incident, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,6 +93,7 @@ class _More(msgspec.Struct):
     reached: list[str] = []
     most: int = 0
     healing_at: int | None = None
+    lived: dict[str, Cause] = {}
     eased_at: int | None = None
     told: bool = True
     reminded: int = 0

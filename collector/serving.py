@@ -28,6 +28,7 @@ from collector.history import History
 from collector.journal import Journal
 from collector.lease_office import LeaseOffice
 from collector.measures import Measures
+from collector.naming import Names
 from collector.notifier import Notifier, open_channels
 from collector.overview import Overview
 from collector.pipeline import Pipeline
@@ -39,10 +40,13 @@ from collector.upkeep import Upkeep
 from collector.watching import Watching
 from collector.web import problems
 from collector.web.access import Access
+from collector.web.acting import acting_routes
 from collector.web.api import VERSION, api_routes
 from collector.web.events import Events
 from collector.web.headers import Headers
 from collector.web.leases import lease_routes
+from collector.web.maintenance import maintenance_routes
+from collector.web.ordering import Ordering
 from collector.web.problems import Json
 from collector.web.reports import report_routes
 from collector.web.session import session_routes
@@ -122,10 +126,11 @@ def build(config: Config) -> Collector:
     record = Record(database, [channel.name for channel in channels])
     record.sites(config.sites)
     engine, decoder = Engine(config, catalogue), Decoder(catalogue)
-    overview, history = Overview(engine, catalogue, config.sites), History(database)
+    names = Names(config)
+    overview, history = Overview(engine, catalogue, config.sites), History(database, names)
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
-    watching = Watching(events, catalogue, engine, overview, history, config.sites)
+    watching = Watching(events, catalogue, engine, overview, history, names)
     diagnosing = _diagnosing(config, catalogue, database)
 
     def watch(entry: Entry, columns: Columns, judged: Judged) -> None:
@@ -181,6 +186,9 @@ def build(config: Config) -> Collector:
             events=events,
         )
     )
+    ordering = Ordering(pipeline)
+    app.include_router(acting_routes(access, history, ordering, events, names))
+    app.include_router(maintenance_routes(config, access, engine, ordering, names))
     app.include_router(report_routes(config, access, Availability(config, catalogue, engine, store, database)))
     app.include_router(lease_routes(access, office))
     app.include_router(session_routes(access, tokens))
@@ -304,6 +312,7 @@ async def serve(collector: Collector, sock: socket.socket, stopping: asyncio.Eve
         timeout_graceful_shutdown=3,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
+        ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # of TLS 1.2: forward secrecy, and no CBC
     )
     server = uvicorn.Server(settings)
     telling = asyncio.create_task(collector.events.run())

@@ -117,6 +117,8 @@ _HAPPENED: dict[str, Text] = {
     "corrected": {"vi": "Nguyên nhân được xác định lại", "en": "Cause set right"},
     "due": {"vi": "Sắp đến hạn báo cáo (giờ)", "en": "Report is due soon (hours)"},
     "closed": {"vi": "Đóng bởi người trực", "en": "Closed by"},
+    "serious": {"vi": "Xếp loại nghiêm trọng bởi", "en": "Called serious by"},
+    "not serious": {"vi": "Bỏ xếp loại nghiêm trọng bởi", "en": "Called not serious by"},
     "assigned": {"vi": "Giao cho", "en": "Assigned to"},
     "acknowledged": {"vi": "Đã tiếp nhận", "en": "Acknowledged"},
     "comment": {"vi": "Ghi chú", "en": "Comment"},
@@ -169,18 +171,18 @@ def kind(place: Place, why: str) -> str:
     return place.kind if place.kind in ("upstream", "collector") else why or place.kind
 
 
-def happened(kind: str, evidence: Evidence | None, note: str | None = None) -> Text:
+def happened(kind: str, evidence: Evidence | None, note: str | Text | None = None) -> Text:
     """Say one line of a timeline; `note` is what a person wrote, or the name of what it is about."""
     said: Text = {}
     for language in LANGUAGES:
         parts = [_HAPPENED[kind][language]]
-        if kind == "corrected" and note in _CAUSES:
-            said[language] = f"{parts[0]}: {_CAUSES[note][language].format(name='', lost='').strip()}"
+        if kind == "corrected" and isinstance(note, str) and note in _CAUSES:
+            said[language] = f"{parts[0]}: {' '.join(_CAUSES[note][language].format(name='', lost='').split())}"
             continue
         if evidence is not None:
             parts.append(seen(evidence, language))
         if note:
-            parts.append(note)
+            parts.append(note if isinstance(note, str) else note[language])
         said[language] = ": ".join(parts)
     return said
 

@@ -42,16 +42,19 @@ class Client:
 
     def get(self, path: str, *names: str, **query: object) -> Any:
         """Return the answer to a GET of `path`; `names` are further parts of it, `query` what is asked."""
-        asked = "".join(f"/{quote(name, safe='')}" for name in names)
-        return _document(self._ask("GET", f"{path}{asked}?{_query(query)}"))
+        return _document(self._ask("GET", f"{path}{_parts(names)}?{_query(query)}"))
 
-    def text(self, path: str, **query: object) -> bytes:
-        """Return the answer to a GET as it is: a page, a table."""
-        return self._ask("GET", f"{path}?{_query(query)}", timeout=_LONG_TIMEOUT_SECONDS)
+    def text(self, path: str, *names: str, **query: object) -> str:
+        """Return the answer to a GET as it is: a page, a table, a draft."""
+        return self._ask("GET", f"{path}{_parts(names)}?{_query(query)}", timeout=_LONG_TIMEOUT_SECONDS).decode()
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer to a POST."""
         return _document(self._ask("POST", path, json.dumps(body).encode()))
+
+    def delete(self, path: str, *names: str) -> None:
+        """Take something away."""
+        self._ask("DELETE", path + _parts(names))
 
     def _ask(self, method: str, path: str, body: bytes | None = None, timeout: float = _TIMEOUT_SECONDS) -> bytes:
         request = urllib.request.Request(self._url + path, body, self._headers, method=method)  # noqa: S310  (checked)
@@ -83,13 +86,17 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authority of the collector's certificate")
 
 
+def _parts(names: tuple[str, ...]) -> str:
+    return "".join(f"/{quote(name, safe='')}" for name in names)
+
+
 def _query(query: dict[str, object]) -> str:
     return urlencode({name: value for name, value in query.items() if value is not None})
 
 
 def _document(answer: bytes) -> Any:
     try:
-        return json.loads(answer)
+        return json.loads(answer) if answer else None
     except ValueError as exc:
         raise AskError(f"the answer is not a collector's: {exc}") from None
 

@@ -58,4 +58,4 @@ def _ask(options: argparse.Namespace) -> bytes:
         "language": options.language,
     }
     client = Client(options.url, options.token_file, options.ca_file)
-    return client.text("/api/v1/reports/availability", **asked)
+    return client.text("/api/v1/reports/availability", **asked).encode()
