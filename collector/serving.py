@@ -20,6 +20,8 @@ from collector.catalogue import Catalogue
 from collector.clock import SteadyClock
 from collector.columns import Decoder
 from collector.database import open_database
+from collector.diagnosing import Diagnosing
+from collector.diagnosis import Diagnoses
 from collector.engine import Engine
 from collector.forward import Forward
 from collector.history import History
@@ -51,7 +53,12 @@ from collector.web.session import session_routes
 from collector.web.write import write_routes
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from collector.columns import Columns
     from collector.config import Config
+    from collector.engine import Judged
+    from collector.journal import Entry
     from collector.places import Places
 
 log = logging.getLogger(__name__)
@@ -73,6 +80,7 @@ class Collector:
     storing: Storing
     pipeline: Pipeline
     notifier: Notifier
+    diagnosing: Diagnosing | None
     forward: Forward | None
     upkeep: Upkeep
     events: Events
@@ -86,6 +94,8 @@ class Collector:
             log.info("judged again %d entries that the last checkpoint did not hold", replayed)
         self.storing.start()
         self.notifier.start()
+        if self.diagnosing is not None:
+            self.diagnosing.start()
         self.upkeep.start()
         if self.forward is not None:
             self.forward.start()
@@ -93,6 +103,8 @@ class Collector:
     def stop(self) -> None:
         """End in the order of the stream: judge, store, tell, then close the files."""
         self.pipeline.stop()
+        if self.diagnosing is not None:
+            self.diagnosing.stop()
         self.upkeep.stop()
         self.storing.stop()
         if self.forward is not None:
@@ -118,6 +130,14 @@ def build(config: Config) -> Collector:
     overview, history = Overview(engine, catalogue, config.sites), History(database, names)
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
+    watching = Watching(events, catalogue, engine, overview, history, names)
+    diagnosing = _diagnosing(config, catalogue, database)
+
+    def watch(entry: Entry, columns: Columns, judged: Judged) -> None:
+        watching.watch(entry, columns, judged)
+        if diagnosing is not None:
+            diagnosing.watch(judged)
+
     pipeline = Pipeline(
         journal=journal,
         catalogue=catalogue,
@@ -128,7 +148,7 @@ def build(config: Config) -> Collector:
         measures=measures,
         clock=SteadyClock(),
         checkpoint_path=data / "judge.npz",
-        watch=Watching(events, catalogue, engine, overview, history, names).watch,
+        watch=watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
     notifier = Notifier(database, channels)
@@ -173,7 +193,17 @@ def build(config: Config) -> Collector:
     app.include_router(lease_routes(access, office))
     app.include_router(session_routes(access, tokens))
     _own_routes(app, access, pipeline, storing, measures, forward)
-    return Collector(config, journal, store, storing, pipeline, notifier, forward, upkeep, events, engine.places, app)
+    return Collector(
+        config, journal, store, storing, pipeline, notifier, diagnosing, forward, upkeep, events, engine.places, app
+    )  # fmt: skip
+
+
+def _diagnosing(config: Config, catalogue: Catalogue, database: sa.Engine) -> Diagnosing | None:
+    """Return what looks at sites, where an inventory says how they are reached."""
+    if config.inventory is None or not config.diagnosis.enabled:
+        return None
+    sites = [site.site for site in config.sites if site.site != config.own.site]
+    return Diagnosing(Diagnoses(database), config.diagnosis, config.inventory, sites, catalogue)
 
 
 def _own_routes(
