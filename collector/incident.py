@@ -88,6 +88,10 @@ class Incident(msgspec.Struct, kw_only=True):
     """Why each of its sites was silent, as the site itself tells since it is back."""
     eased_at: Nanoseconds | None = None
     """When it last became a warning, after it had been red."""
+    reopened: int = 0
+    """How often it has come back."""
+    well_at: Nanoseconds | None = None
+    """Since when it has been well, where that is not yet long enough to call it over."""
     told: bool = False
     """Whether it has rung: only then does its end."""
     serious: bool = False
