@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def _validate(path: Path, config: Config) -> int:
-    from collector.notifier import ChannelError, open_channels
+    from collector.telling.channels import ChannelError, open_channels
 
     try:
         open_channels(config.channels)

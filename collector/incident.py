@@ -15,8 +15,6 @@ Happening = Literal[
     "joined", "left", "moved", "merged", "corrected", "due", "closed",
 ]  # fmt: skip
 Tell = Literal["opened", "updated", "corrected", "escalated", "eased", "resolved", "reopened", "due", "digest"]
-LOUD: frozenset[str] = frozenset({"opened", "escalated", "resolved", "reopened", "due"})
-"""What rings. The rest is for whoever looks: an update of a message, a digest."""
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 

@@ -257,7 +257,7 @@ class Pipeline:
             return
         transitions = [transition for judged in self._unwritten for transition in judged.transitions]
         try:
-            self._record.write(transitions, self._clock.now())
+            self._record.write(transitions)
         except sa.exc.OperationalError as exc:
             log.error("incidents cannot be written down yet: %s", exc.orig)
             return

@@ -25,12 +25,13 @@ from collector.history import History
 from collector.journal import Journal
 from collector.lease_office import LeaseOffice
 from collector.measures import Measures
-from collector.notifier import Notifier, open_channels
 from collector.overview import Overview
 from collector.pipeline import Pipeline
 from collector.record import Record
 from collector.store import Store
 from collector.storing import Storing
+from collector.telling.channels import open_channels
+from collector.telling.notifier import Notifier
 from collector.tokens import Tokens
 from collector.upkeep import Upkeep
 from collector.watching import Watching
@@ -104,8 +105,8 @@ def build(config: Config) -> Collector:
     catalogue = Catalogue(max_signals_per_site=config.write.max_signals_per_site)
     journal.restore(catalogue)
     store = Store(data / "metrics.duckdb", config.store)
-    channels = open_channels(config.channels)
-    record = Record(database, [channel.name for channel in channels])
+    notifier = Notifier(database, open_channels(config.channels), config)
+    record = Record(database, notifier.wake)
     record.sites(config.sites)
     engine, decoder = Engine(config, catalogue), Decoder(catalogue)
     overview, history = Overview(engine, catalogue, config.sites), History(database)
@@ -124,7 +125,6 @@ def build(config: Config) -> Collector:
         watch=Watching(events, catalogue, engine, overview, history, config.sites).watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
-    notifier = Notifier(database, channels)
     upkeep = Upkeep(config.journal, journal, lambda: _needed(pipeline, storing, forward))
     measures.expose(lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep))
     office = LeaseOffice(config.leases.rules(), config.sites, database, SteadyClock().now)
