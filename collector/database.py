@@ -98,6 +98,23 @@ outbox = sa.Table(
     sa.Index("outbox_waiting", "channel", "sent_at"),
 )
 
+drills = sa.Table(
+    "drills",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("announced_at", sa.BigInteger, nullable=False),
+    sa.Column("alarm_at", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("until_at", sa.BigInteger, nullable=False),
+    sa.Column("signal", sa.Boolean, nullable=False),  # whether there is a dead-man signal to withhold
+    sa.Column("rung", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("alarm_heard_at", sa.BigInteger),
+    sa.Column("alarm_heard_by", sa.String),
+    sa.Column("silence_heard_at", sa.BigInteger),
+    sa.Column("silence_heard_by", sa.String),
+    sa.Column("ended_at", sa.BigInteger),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,

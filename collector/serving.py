@@ -30,14 +30,18 @@ from collector.pipeline import Pipeline
 from collector.record import Record
 from collector.store import Store
 from collector.storing import Storing
+from collector.telling.address import Address, AddressError
 from collector.telling.channels import open_channels
+from collector.telling.dead_man import DeadMan
 from collector.telling.notifier import Notifier
 from collector.tokens import Tokens
 from collector.upkeep import Upkeep
 from collector.watching import Watching
 from collector.web import problems
 from collector.web.access import Access
+from collector.web.alertmanager import alertmanager_routes
 from collector.web.api import VERSION, api_routes
+from collector.web.drills import drill_routes
 from collector.web.events import Events
 from collector.web.headers import Headers
 from collector.web.leases import lease_routes
@@ -46,6 +50,8 @@ from collector.web.session import session_routes
 from collector.web.write import write_routes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from collector.config import Config
     from collector.places import Places
 
@@ -68,6 +74,7 @@ class Collector:
     storing: Storing
     pipeline: Pipeline
     notifier: Notifier
+    dead_man: DeadMan | None
     forward: Forward | None
     upkeep: Upkeep
     events: Events
@@ -82,11 +89,15 @@ class Collector:
         self.storing.start()
         self.notifier.start()
         self.upkeep.start()
+        if self.dead_man is not None:
+            self.dead_man.start()
         if self.forward is not None:
             self.forward.start()
 
     def stop(self) -> None:
         """End in the order of the stream: judge, store, tell, then close the files."""
+        if self.dead_man is not None:
+            self.dead_man.stop()
         self.pipeline.stop()
         self.upkeep.stop()
         self.storing.stop()
@@ -125,8 +136,11 @@ def build(config: Config) -> Collector:
         watch=Watching(events, catalogue, engine, overview, history, config.sites).watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
+    dead_man = _dead_man(config, pipeline, notifier)
     upkeep = Upkeep(config.journal, journal, lambda: _needed(pipeline, storing, forward))
-    measures.expose(lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep))
+    measures.expose(
+        lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep) | _age(dead_man)
+    )
     office = LeaseOffice(config.leases.rules(), config.sites, database, SteadyClock().now)
     tokens = Tokens(database)
     access = Access(tokens, loopback_reads=config.loopback_reads)
@@ -160,24 +174,42 @@ def build(config: Config) -> Collector:
         )
     )
     app.include_router(lease_routes(access, office))
+    app.include_router(drill_routes(access, notifier.drills))
+    app.include_router(alertmanager_routes(access, pipeline, config.own.site))
     app.include_router(session_routes(access, tokens))
-    _own_routes(app, access, pipeline, storing, measures, forward)
-    return Collector(config, journal, store, storing, pipeline, notifier, forward, upkeep, events, engine.places, app)
+    troubles = {
+        "judging": lambda: pipeline.failed,
+        "storing": lambda: storing.problem,
+        "forwarding": lambda: forward.problem if forward is not None else None,
+        "telling": notifier.problem,
+        "dead_man": lambda: dead_man.problem if dead_man is not None else None,
+        "drill": notifier.drills.problem,
+    }
+    _own_routes(app, access, measures, troubles)
+    return Collector(
+        config, journal, store, storing, pipeline, notifier, dead_man, forward, upkeep, events, engine.places, app
+    )
+
+
+def _dead_man(config: Config, pipeline: Pipeline, notifier: Notifier) -> DeadMan | None:
+    if config.dead_man is None:
+        return None
+    try:
+        address = Address(config.dead_man.url_file)
+    except AddressError as exc:
+        raise StartError(str(exc)) from None
+    return DeadMan(config.dead_man, address, [pipeline.prove, notifier.problem], notifier.drills.withholds)
 
 
 def _own_routes(
-    app: FastAPI, access: Access, pipeline: Pipeline, storing: Storing, measures: Measures, forward: Forward | None
+    app: FastAPI, access: Access, measures: Measures, troubles: Mapping[str, Callable[[], str | None]]
 ) -> None:
     @app.get("/health", tags=["own"], summary="Whether the collector takes in, judges and stores")
-    async def health() -> Json:
-        trouble = {
-            "judging": pipeline.failed,
-            "storing": storing.problem,
-            "forwarding": forward.problem if forward is not None else None,
-        }
-        named = {name: words for name, words in trouble.items() if words}
-        status = "fail" if pipeline.failed else "warn" if named else "pass"
-        return Json({"status": status, "version": VERSION, **named}, 503 if pipeline.failed else 200)
+    def health() -> Json:
+        named = {name: words for name, ask in troubles.items() if (words := ask())}
+        failed = "judging" in named
+        status = "fail" if failed else "warn" if named else "pass"
+        return Json({"status": status, "version": VERSION, **named}, 503 if failed else 200)
 
     @app.get("/metrics", tags=["own"], summary="The collector's own figures, for Prometheus")
     async def metrics(request: Request) -> Response:
@@ -226,6 +258,12 @@ def _gauges(
         told["nhip_forward_lag_entries"] = ("Entries not yet forwarded", pipeline.position - forward.position)
         told["nhip_forward_refused_entries"] = ("Entries the long-term database refused", forward.refused)
     return told
+
+
+def _age(dead_man: DeadMan | None) -> dict[str, tuple[str, float]]:
+    if dead_man is None:
+        return {}
+    return {"nhip_dead_man_age_seconds": ("How long ago the dead-man signal was taken", dead_man.age_seconds())}
 
 
 def make_folder(path: Path) -> Path:

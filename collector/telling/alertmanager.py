@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
-import ssl
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
 
+from collector.telling.address import Address, AddressError
 from collector.telling.channels import ChannelError
 from collector.telling.plan import Traits
 from collector.words import cause, kind, rfc3339
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 _REMIND_SECONDS: Final = 60.0
 _NEVER: Final = "0001-01-01T00:00:00Z"
 _SEVERITIES: Final = {"red": "critical", "yellow": "warning"}
-_TAKEN: Final = range(200, 300)
 
 
 def alert(incident: Incident, language: str, title: str, body: str) -> dict[str, Any]:
@@ -60,39 +56,18 @@ class _Poster:
         self.name = settings.channel
         self.language: Language = settings.language
         self.traits = Traits(updates=True, program=True)
-        url = settings.url_file.read_text(encoding="utf-8", errors="replace").strip()
-        try:
-            parts = urlsplit(url)
-            self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
-        except ValueError:
-            parts, self._host = urlsplit(""), None
-        if parts.scheme not in ("http", "https") or not self._host:
-            raise ChannelError(f"{settings.url_file}: must hold an address that begins with http:// or https://")
-        self._path = parts.path.rstrip("/") + path + (f"?{parts.query}" if parts.query else "") or "/"
         self._timeout = settings.timeout_seconds
-        self._headers = {"Content-Type": "application/json", "User-Agent": "nhip"}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        try:
+            self._address = Address(settings.url_file, path)
+        except AddressError as exc:
+            raise ChannelError(str(exc)) from None
 
     def post(self, content: object) -> None:
         """Post; `ChannelError` says how it was not taken."""
-        connection: http.client.HTTPConnection
-        host = self._host or ""
-        if self._secure:
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(host, self._port, timeout=self._timeout, context=context)
-        else:
-            connection = http.client.HTTPConnection(host, self._port, timeout=self._timeout)
         try:
-            connection.request("POST", self._path, json.dumps(content).encode(), self._headers)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as exc:
-            raise ChannelError(f"was not taken: {type(exc).__name__}") from None
-        finally:
-            connection.close()
-        if status not in _TAKEN:
-            raise ChannelError(f"was not taken: HTTP {status}")
+            self._address.ask("POST", self._timeout, json.dumps(content).encode(), Content_Type="application/json")
+        except AddressError as exc:
+            raise ChannelError(f"was not taken: {exc}") from None
 
 
 class AlertmanagerChannel(_Poster):
@@ -143,7 +118,7 @@ def webhook(incidents: Sequence[Incident], language: str, message: Message) -> d
             **alert(incident, language, message.title, message.body),
             "status": "firing" if incident.open else "resolved",
             "endsAt": rfc3339(incident.resolved_at) or _NEVER,
-            "fingerprint": f"{int(incident.id) if incident.id.isdecimal() else hash(incident.id):016x}",
+            "fingerprint": f"{int(incident.id):016x}",
         }
         for incident in incidents
     ]

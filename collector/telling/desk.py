@@ -14,6 +14,7 @@ from collector.journal import sqlite_words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.telling.drill_office import DrillOffice
     from collector.telling.outbox import Outbox
     from collector.telling.plan import Planner
 
@@ -75,10 +76,16 @@ class Desk:
     """Plans."""
 
     def __init__(
-        self, outbox: Outbox, planner: Planner, planned: Callable[[], None], clock: Callable[[], int] = time.time_ns
+        self,
+        outbox: Outbox,
+        planner: Planner,
+        drills: DrillOffice,
+        planned: Callable[[], None],
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Plan by `planner`; `planned` is called once something is to go out."""
-        self._outbox, self._planner, self._planned, self._clock = outbox, planner, planned, clock
+        """Plan by `planner`, carry on with `drills`; `planned` is called once something is to go out."""
+        self._outbox, self._planner, self._drills = outbox, planner, drills
+        self._planned, self._clock = planned, clock
         self.loop = Loop("tell-desk", self.turn, clock)
 
     def turn(self) -> int | None:
@@ -92,7 +99,15 @@ class Desk:
             planned = planned or bool(deliveries)
         if planned:
             self._planned()
-        return self._call(now)
+        ahead = [self._call(now), self._drill(now)]
+        return min((at for at in ahead if at is not None), default=None)
+
+    def _drill(self, now: int) -> int | None:
+        at = self._drills.turn(now)
+        if self._drills.wrote:
+            self._drills.wrote = False
+            self._planned()
+        return at
 
     def _call(self, now: int) -> int | None:
         """Call whoever is next where nobody has taken an incident on."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from collector.telling.desk import LOOK_SECONDS, Desk, Loop
+from collector.telling.drill_office import DrillOffice
 from collector.telling.facts import Names
 from collector.telling.message import Writer
 from collector.telling.outbox import Outbox
@@ -39,7 +40,9 @@ class Notifier:
         self.planner = Planner(config, {channel.name: channel.traits for channel in channels})
         writer = Writer(Templates(config.telling.templates), Names(config))
         self.senders = [Sender(self.outbox, channel, writer, limit_of(config, channel), clock) for channel in channels]
-        self.desk = Desk(self.outbox, self.planner, self._planned, clock)
+        self.drills = DrillOffice(database, config, self.planner.book, clock)
+        self.desk = Desk(self.outbox, self.planner, self.drills, self._planned, clock)
+        self.drills.started = self.wake
         self._names = [channel.name for channel in channels]
         self._outside = [name for name in self._names if name != LOG]
         self._hang_seconds = max((channel.timeout_seconds for channel in config.channels), default=0)

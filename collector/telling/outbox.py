@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from collector.database import incidents, notices, outbox, timeline
+from collector.database import drills, incidents, notices, outbox, timeline
 from collector.record import incident_of
+from collector.telling.drill import Drill
 from collector.telling.facts import Telling
 from collector.telling.parcels import Waiting
 from collector.telling.plan import ALARMS, Notice
@@ -119,6 +121,23 @@ class Outbox:
             )
             for row in rows
         ]  # fmt: skip
+
+    def drill_rows(self, channel: str, now: int) -> list[tuple[int, str, int, Drill]]:
+        """Return what is to be said of drills now: row, what, attempts, and the drill."""
+        query = (
+            sa.select(outbox.c.id.label("row"), outbox.c.what, outbox.c.attempts, drills)
+            .join(drills, drills.c.alarm_at == outbox.c.at)
+            .where(
+                outbox.c.channel == channel, outbox.c.incident.is_(None), outbox.c.sent_at.is_(None),
+                outbox.c.due_at <= now,
+            )
+            .order_by(outbox.c.id)
+        )  # fmt: skip
+        with self.database.connect() as db:
+            rows = db.execute(query).mappings().all()
+        return [
+            (row["row"], row["what"], row["attempts"], msgspec.convert(dict(row), Drill, strict=False)) for row in rows
+        ]
 
     def forget_answered(self, channel: str) -> int:
         """Drop calls that nobody has to hear any more, because somebody is at it; return how many that were."""

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from collector.telling.channels import ChannelError
 from collector.telling.desk import Loop
+from collector.telling.drill import drill_message
 from collector.telling.parcels import Bucket, gather, parcels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.telling.channels import Channel, Remembering
-    from collector.telling.message import Writer
+    from collector.telling.message import Message, Writer
     from collector.telling.outbox import Outbox
     from collector.telling.parcels import Parcel, Waiting
     from collector.telling.settings import Limit
@@ -66,6 +67,7 @@ class Sender:
             if self.loop.stopping or failed >= _DOWN:
                 break
             failed = 0 if self._try(parcel, bucket) else failed + 1
+        self._drills(now)
         return self._next(rows, bucket, now, tried=bool(items or digest))
 
     def _filled(self, now: int) -> Bucket | None:
@@ -86,24 +88,35 @@ class Sender:
     def _try(self, parcel: Parcel, bucket: Bucket | None) -> bool:
         """Send one message; return whether it was taken."""
         rows = [row.id for row in parcel.rows]
+        attempts = max(row.attempts for row in parcel.rows)
+        write = self._writer.write
+        taken = self._send(rows, attempts, lambda: write(parcel, self.channel.language, self._clock()))
+        if taken and bucket is not None and parcel.loud:
+            bucket.ring(self._clock())
+        return taken
+
+    def _send(self, rows: list[int], attempts: int, write: Callable[[], Message]) -> bool:
         try:
-            self.channel.send(self._writer.write(parcel, self.channel.language, self._clock()))
+            self.channel.send(write())
         except Exception as exc:  # noqa: BLE001  (a channel's library may fail in any way; the loop goes on)
             words = str(exc) if isinstance(exc, ChannelError) else type(exc).__name__
             log.warning("channel %s: %s; it is tried again", self.channel.name, words)
-            attempts = max(row.attempts for row in parcel.rows)
             pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(attempts, 10), _LONGEST_PAUSE_SECONDS)
             self._outbox.later(rows, self._clock() + pause * _SECOND, words)
             self._refused += 1
             return False
-        if bucket is not None and parcel.loud:
-            bucket.ring(self._clock())
         self._unmarked.update(rows)
         self._mark()
         if self._refused >= _DOWN:
             self._outbox.hurry(self.channel.name, self._clock())
         self._refused = 0
         return True
+
+    def _drills(self, now: int) -> None:
+        """Say what is to be said of drills."""
+        for row, what, attempts, drill in self._outbox.drill_rows(self.channel.name, now):
+            message = drill_message(what, drill, self.channel.language)
+            self._send([row], attempts, lambda message=message: message)  # type: ignore[misc]  # bound here, called at once
 
     def _mark(self) -> None:
         """Write down what has gone."""
