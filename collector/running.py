@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collector.config import Config
     from collector.serving import Collector
 
+log = logging.getLogger(__name__)
+
 START_ERRORS = (StartError, JournalError, StoreError, DatabaseError, ChannelError)
 
 

@@ -7,7 +7,7 @@ rang because our signal stayed away.
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from collector.telling.message import Message
 from collector.words import lasted, local
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from zoneinfo import ZoneInfo
 
     from collector.telling.settings import Drill as Settings
@@ -43,6 +44,11 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True):
     silence_heard_at: int | None = None
     silence_heard_by: str | None = None
     ended_at: int | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Drill:
+        """Return the drill that a database row holds."""
+        return cls(**{name: row[name] for name in cls.__struct_fields__})
 
     @property
     def done(self) -> bool:

@@ -70,7 +70,7 @@ class DrillOffice:
         """Return the last drills, newest first."""
         with self._database.connect() as db:
             rows = db.execute(sa.select(drills).order_by(drills.c.id.desc()).limit(_KEPT)).mappings().all()
-        return [msgspec.convert(dict(row), Drill) for row in rows]
+        return [Drill.of(dict(row)) for row in rows]
 
     def problem(self) -> str | None:
         """Return what is to be said of drills that fail or stay away."""

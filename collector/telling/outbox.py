@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
@@ -135,9 +134,7 @@ class Outbox:
         )  # fmt: skip
         with self.database.connect() as db:
             rows = db.execute(query).mappings().all()
-        return [
-            (row["row"], row["what"], row["attempts"], msgspec.convert(dict(row), Drill, strict=False)) for row in rows
-        ]
+        return [(row["row"], row["what"], row["attempts"], Drill.of(dict(row))) for row in rows]
 
     def forget_answered(self, channel: str) -> int:
         """Drop calls that nobody has to hear any more, because somebody is at it; return how many that were."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.running import RunningCollector
+    from tests.running import Answer, RunningCollector
 
 Start = Callable[..., "RunningCollector"]
 Until = Callable[..., Any]
 NS = 1_000_000_000
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 SECRET = "sEcReT-0815"
+
+
+def post(collector: RunningCollector, path: str, content: dict[str, Any], token: str) -> Answer:
+    return collector.ask("POST", path, json.dumps(content).encode(), token=token, Content_Type="application/json")
 
 
 class Outside:
@@ -141,18 +146,18 @@ def test_a_drill_over_http_rings_is_heard_withholds_the_signal_and_passes(
     operator, viewer = collector.token("--role", "operator"), collector.token("--role", "viewer")
     until_true(lambda: outside.heard, what="the signal")
     heard = {"heard": "alarm", "by": "officer"}
-    assert collector.ask("POST", "/api/v1/drills/heard", heard, token=operator).status == 409
-    assert collector.ask("POST", "/api/v1/drills", {}, token=viewer).status == 403
-    started = collector.ask("POST", "/api/v1/drills", {"announce_minutes": 0}, token=operator)
+    assert post(collector, "/api/v1/drills/heard", heard, operator).status == 409
+    assert post(collector, "/api/v1/drills", {}, viewer).status == 403
+    started = post(collector, "/api/v1/drills", {"announce_minutes": 0}, operator)
     assert (started.status, started.json["signal_withheld"]) == (201, True)
-    assert collector.ask("POST", "/api/v1/drills", {}, token=operator).status == 409
+    assert post(collector, "/api/v1/drills", {}, operator).status == 409
     until_true(lambda: "DRILL: TEST ALARM" in collector.log(), what="the alarm")
     until_true(lambda: collector.ask("GET", "/health").json.get("dead_man") == "a drill is on")
     count = len(outside.heard)
     time.sleep(2.5)  # what must not happen has no event to wait for
     assert len(outside.heard) <= count + 1
-    assert collector.ask("POST", "/api/v1/drills/heard", heard, token=operator).status == 200
-    collector.ask("POST", "/api/v1/drills/heard", {"heard": "silence", "by": "outside"}, token=operator)
+    assert post(collector, "/api/v1/drills/heard", heard, operator).status == 200
+    post(collector, "/api/v1/drills/heard", {"heard": "silence", "by": "outside"}, operator)
     until_true(lambda: "DRILL PASSED" in collector.log(), what="the end")
     count = len(outside.heard)
     until_true(lambda: len(outside.heard) > count, what="the signal again")
@@ -215,10 +220,14 @@ def test_a_drill_that_stays_away_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("on", "now", "then"),
     [
-        ("first tue 09:30", "2026-11-24 10:00", "2026-12-01 09:30"), ("first tue 09:30", "2026-12-01 09:29", "2026-12-01 09:30"),
-        ("first tue 09:30", "2026-12-01 09:30", "2027-01-05 09:30"), ("last fri 14:00", "2026-11-24 10:00", "2026-11-27 14:00"),
-        ("last thu 14:00", "2026-12-31 14:00", "2027-01-28 14:00"), ("third sun 00:00", "2026-12-01 00:00", "2026-12-20 00:00"),
-        ("last wed 8:00", "2028-02-01 00:00", "2028-02-23 08:00"), ("last mon 8:00", "2026-08-01 00:00", "2026-08-31 08:00"),
+        ("first tue 09:30", "2026-11-24 10:00", "2026-12-01 09:30"),
+        ("first tue 09:30", "2026-12-01 09:29", "2026-12-01 09:30"),
+        ("first tue 09:30", "2026-12-01 09:30", "2027-01-05 09:30"),
+        ("last fri 14:00", "2026-11-24 10:00", "2026-11-27 14:00"),
+        ("last thu 14:00", "2026-12-31 14:00", "2027-01-28 14:00"),
+        ("third sun 00:00", "2026-12-01 00:00", "2026-12-20 00:00"),
+        ("last wed 8:00", "2028-02-01 00:00", "2028-02-23 08:00"),
+        ("last mon 8:00", "2026-08-01 00:00", "2026-08-31 08:00"),
     ],
 )  # fmt: skip
 def test_the_day_of_the_month_is_found(on: str, now: str, then: str) -> None:
