@@ -34,10 +34,11 @@ def alert(incident: Incident, language: str, title: str, body: str) -> dict[str,
         "site": place.site,
         place.kind if place.kind in ("upstream", "service") else "place": place.name,
     }
+    words = cause(place, incident.cause, lost=len(incident.reached))[language]
     annotations = {
-        "summary": title,
+        "summary": title or words,
         "description": body,
-        "cause": cause(place, incident.cause, lost=len(incident.reached))[language],
+        "cause": words,
         "sites": " ".join(site for site in incident.sites if site),
     }
     return {

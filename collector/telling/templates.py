@@ -117,7 +117,7 @@ def _written(template: Template, facts: Mapping[str, Any]) -> tuple[str, str]:
     try:
         text = template.render(facts)
     except _FAILURES as exc:
-        line = f" line {number}:" if (number := _line(exc)) else ""
+        line = f" line {number}:" if (number := _line(exc, template.filename)) else ""
         words = "it may not do that" if isinstance(exc, SecurityError) else str(exc) or type(exc).__name__
         raise TemplateProblem(f"{template.filename}:{line} {words}") from None
     title, _, body = text.strip().partition("\n")
@@ -128,11 +128,11 @@ def _written(template: Template, facts: Mapping[str, Any]) -> tuple[str, str]:
     return title.strip(), "\n".join(kept)[:_LONGEST]
 
 
-def _line(exc: BaseException) -> int:
+def _line(exc: BaseException, filename: str | None) -> int:
     """Return the template's line in which something failed: the last frame that is a template's own."""
     found, traceback = 0, exc.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == "<template>":
+        if traceback.tb_frame.f_code.co_filename == filename:
             found = traceback.tb_lineno
         traceback = traceback.tb_next
     return found
