@@ -10,7 +10,7 @@ from bench.common import machine
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    *("ingest", "agent_cost", "judging", "detection", "early_warning"),
+    *("ingest", "agent_cost", "judging", "detection", "early_warning", "outage", "availability", "replaying"),
     *("figures", "accuracy", "sweep", "reflector", "capacity", "site", "lab_line"),
 )
 

@@ -23,7 +23,7 @@ from bench.labelled import DATA
 from collector.catalogue import Catalogue, Series
 from collector.columns import Columns
 from collector.config import Config
-from collector.detect.levels import GREEN, RED, YELLOW
+from collector.detect.levels import RED, YELLOW
 from collector.engine import Engine
 from collector.replay import replay
 
@@ -48,7 +48,7 @@ def load_of_day(at: int) -> float:
 
 
 def month() -> Iterator[tuple[str, int]]:
-    """Yield (site, colour) for every change to yellow or red in the made month."""
+    """Yield (site, colour) for every incident of the made month, a warning or one that rings."""
     chance = np.random.default_rng(30)
     catalogue = Catalogue()
     signals, series = [], []
@@ -75,7 +75,7 @@ def month() -> Iterator[tuple[str, int]]:
             arrived.signals[heard], arrived.measured_at[heard], arrived.values[heard],
         )  # fmt: skip
         for judged in (engine.tick(at), engine.step(arrived, arrived_at=at)):
-            yield from _told(judged, catalogue)
+            yield from _told(judged)
 
 
 def _minute(chance: np.random.Generator, rtt: np.ndarray, page: np.ndarray) -> np.ndarray:
@@ -95,13 +95,14 @@ def _minute(chance: np.random.Generator, rtt: np.ndarray, page: np.ndarray) -> n
     )
 
 
-def _told(judged: Judged, catalogue: Catalogue) -> Iterator[tuple[str, int]]:
-    for change in judged.levels:
-        if change.now > max(change.was, GREEN):
-            yield catalogue.signals[change.signal].series.site, change.now
-    for warned in judged.warned:
-        if warned.now:
-            yield catalogue.signals[warned.signal].series.site, YELLOW
+def _told(judged: Judged) -> Iterator[tuple[str, int]]:
+    """Yield what people are told of: an incident that rings, a warning for the digest."""
+    for transition in judged.transitions:
+        incident = transition.incident
+        if transition.tell in ("opened", "escalated", "reopened"):
+            yield incident.place.site, RED
+        elif transition.tell == "digest" and incident.open:
+            yield incident.place.site, YELLOW
 
 
 def real_lines() -> dict[str, Counter[str]]:

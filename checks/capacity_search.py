@@ -214,6 +214,8 @@ class Search:
             return None
         first = _last_below(delays, at_end // 5) + 1
         half = _last_below(delays, at_end // 2) + 1  # the lower half may be of another making: a moment held up
+        if half == len(delays):  # the last one waited for nothing: those before were held up, not queued
+            return None
         received = self._pulse()[1]
         count, taken = len(delays) - 1 - half, received[-1] - received[half]
         if count < _TAIL_PACKETS - 1 or taken < (at_end - at_end // 2) * 0.6:  # one gap, as of a processor held up

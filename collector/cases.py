@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from collector.detect.witness import RETURN_SECONDS
 from collector.explain import Ground, explain
 from collector.incident import Place
 from collector.topology import ROOT, Line
@@ -41,7 +42,7 @@ _STILL_SECONDS = 600
 _WITHOUT_WITNESS_SECONDS = 10
 _ENOUGH_TO_STAY = 3
 _ON_ITS_WAY = 3 * _SECOND
-_RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 3, "upstream": 5, "collector": 9}
+_RANKS = {"node": 0, "clock": 0, "service": 1, "redundancy": 2, "path": 2, "silence": 4, "upstream": 6, "collector": 9}
 
 Notes = dict[Place, list["Note"]]
 
@@ -151,10 +152,10 @@ class Cases:
         for incident in self._incidents.open.values():
             present = [place for place in incident.members if place in self._troubles.all]
             shared = incident.place.kind == "collector" or not incident.place.site
-            if not present or not self._over(incident, len(present), shared=shared):
+            if not present or not self._over(incident, self._unseen(present), shared=shared):
                 incident.healing_at = None
                 if shared:
-                    kept |= dict.fromkeys(present, incident.place)
+                    kept |= dict.fromkeys((p for p in present if not self._worse(p, incident)), incident.place)
                 continue
             if incident.healing_at is None:
                 incident.healing_at = now
@@ -168,6 +169,15 @@ class Cases:
             self._wake(now, now + _SECOND)
         return kept
 
+    def _unseen(self, places: Sequence[Place]) -> int:
+        """Count places that are ill as far as anybody sees: who is seen again is only waited for."""
+        silent = (place for place in places if place.kind == "silence")
+        return len(places) - sum(self._witnesses.coming_back(place.site) is not None for place in silent)
+
+    def _worse(self, place: Place, incident: Incident) -> bool:
+        """Tell whether one of many that share a warning has become red: that may be a fault of its own."""
+        return incident.severity == "yellow" and self._troubles.all[place].severity == "red"
+
     def _over(self, incident: Incident, present: int, *, shared: bool) -> bool:
         """Tell whether what an incident is about is well again, though not yet everything that it made ill."""
         if incident.place.kind == "collector":
@@ -177,8 +187,12 @@ class Cases:
     def _left_behind(self, trouble: Trouble, incident: Incident, now: int) -> bool:
         """Tell whether a trouble is still there after what explained it is over: seen so since, and not just late."""
         healing = incident.healing_at or now
+        site = trouble.place.site
         if trouble.place.kind in ("silence", "redundancy"):
-            more = 0 if self._witnesses.has_witness(trouble.place.site) else _WITHOUT_WITNESS_SECONDS
+            seen_since = self._witnesses.coming_back(site) if trouble.place.kind == "silence" else None
+            if seen_since is not None and now < seen_since + RETURN_SECONDS * _SECOND:
+                return False  # its line is back, and its agent will be: between attempts it pauses
+            more = 0 if self._witnesses.has_witness(site) else _WITHOUT_WITNESS_SECONDS
             return now >= healing + int((self._rules.return_seconds + more) * _SECOND)
         if now >= healing + _STILL_SECONDS * _SECOND:
             return True
@@ -256,7 +270,8 @@ class Cases:
         return [note for place in places for note in self._notes.pop(place, ())]
 
     def _notes_of(self, group: Group, incident: Incident) -> list[Note]:
-        return self._taken([*group.members, *(place for place in incident.members if place not in group.members)])
+        members = set(group.members)
+        return self._taken([*group.members, *(place for place in incident.members if place not in members)])
 
     def _wake(self, now: int, at: int | None) -> None:
         if at is not None:
@@ -272,7 +287,9 @@ class Cases:
 
 
 def _rank(place: Place) -> int:
-    return 4 if place.kind == "service" and not place.site else _RANKS[place.kind]
+    if place.kind == "clock" and place.name:
+        return 3  # a node's own clock explains its path
+    return 5 if place.kind == "service" and not place.site else _RANKS[place.kind]
 
 
 def _next_grid(now: int) -> int:

@@ -11,7 +11,7 @@ import orjson
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VERSION = 2
+_VERSION = 3
 
 
 def save(path: Path, position: int, columns: dict[str, Any], plain: dict[str, Any]) -> None:

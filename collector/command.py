@@ -12,6 +12,8 @@ from collector.config import Config, load
 from collector.telling import checking
 from collector.telling import command as telling
 
+_LONGEST_STEP = 5
+
 
 def main(argv: list[str]) -> int:
     """Run one of the collector's commands and return its exit code."""
@@ -26,19 +28,34 @@ def main(argv: list[str]) -> int:
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="collector.yml")
     replay = commands.add_parser(
         "replay",
-        help="judge a recording as if it arrived now, and print what would have been found",
-        description="Read line protocol as if each point arrived at its own timestamp; print signals and incidents.",
-        epilog="Example: nhip collector replay yesterday.lp --format json | grep incident",
+        help="judge a recording again: what would have been found, and what another configuration changes",
+        description="Judge a recording by the very steps that judge live, and print signals and incidents. The "
+        "recording is line protocol in files, each point of which arrives at its own timestamp; or, without files, the "
+        "journal of a collector, which may be running: what it took in during the last hours, as it arrived.",
+        epilog="Example: nhip collector replay --config try.yml --against /etc/nhip/collector.yml --from 6h",
     )
-    replay.add_argument("files", nargs="+", metavar="FILE", help="line protocol; - is standard input")
-    replay.add_argument("--config", type=Path, metavar="FILE", help="judge by this configuration")
+    replay.add_argument("files", nargs="*", metavar="FILE", help="line protocol, .gz too; - is standard input")
+    replay.add_argument("--config", type=Path, metavar="NEW", help="judge by this configuration")
+    replay.add_argument("--against", type=Path, metavar="OLD", help="print only what NEW changes beside this one")
+    replay.add_argument("--data", type=Path, metavar="DIR", help="without files: whose journal; default: as NEW says")
+    replay.add_argument(
+        "--from", dest="start", metavar="TIME", help="leave out what came before: 6h (ago), or RFC 3339"
+    )
+    replay.add_argument("--to", dest="end", metavar="TIME", help="leave out what came then and later")
+    replay.add_argument("--step", type=_seconds, metavar="SECONDS", help="so much arrives at once; default: by amount")
+    replay.add_argument("--incidents", action="store_true", help="print incidents alone")
     replay.add_argument("--format", choices=("text", "json"), default="text")
     telling.add_commands(commands)
     options = parser.parse_args(argv)
     if options.command == "drill":
         return telling.drill(options)
+    old = None
+    if options.command == "replay":
+        _refuse_half_questions(replay, options)
     try:
         config = load(options.config) if options.config else Config()
+        if options.command == "replay" and options.against:
+            old = load(options.against)
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return 1
@@ -49,8 +66,22 @@ def main(argv: list[str]) -> int:
     if options.command == "replay":
         from collector.replay import main as replay_main
 
-        return replay_main(options.files, config, options.format)
+        return replay_main(options, config, old)
     return _serve(config)
+
+
+def _refuse_half_questions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if not options.files and options.config is None and options.data is None:
+        parser.error("nothing to judge: name files, --data DIR, or a --config that says where the journal is")
+    if options.against is not None and options.config is None:
+        parser.error("--against needs --config NEW: what is to be held against it")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= _LONGEST_STEP:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {_LONGEST_STEP} seconds")
+    return value
 
 
 def _validate(path: Path, config: Config) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from checks.limits import Limit, load_limits
+from checks.metrics import metrics_by_check
 from checks.strict import ConfigError, load_yaml
 from collector import topology
 from collector.leases import Rules, Span
@@ -112,11 +113,15 @@ class LeaseRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def rules(self) -> Rules:
         """Return the rules as they are applied; `ValueError` says what is wrong with them."""
-        try:
-            zone = ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"time_zone {self.time_zone!r} is not known here; write Asia/Ho_Chi_Minh") from None
-        return Rules(tuple(_span(text) for text in self.hours), zone, self.bytes_per_site_day, self.most_seconds)
+        hours = tuple(_span(text) for text in self.hours)
+        return Rules(hours, _zone(self.time_zone), self.bytes_per_site_day, self.most_seconds)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"time_zone {name!r} is not known here; write Asia/Ho_Chi_Minh") from None
 
 
 def _span(text: str) -> Span:
@@ -157,7 +162,7 @@ class IncidentRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2  # for the upstream's state, before a site rings
     together_seconds: Seconds = 10  # what fails within so long of each other fails together
-    return_seconds: Seconds = 8  # an upstream is back; a site behind it that is not, so much later, rings
+    return_seconds: Seconds = 7  # an upstream is back; a site behind it that is not, so much later, rings
     reopen_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1800  # ill again within so long: the same incident
     serious_sites: Count = 10  # an incident that reaches so many sites is a serious one
 
@@ -167,6 +172,22 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     site: str = "data-centre"
     uplink: list[str] = []  # targets of probes by that site's nodes: the data centre's router
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What reports of availability count by."""
+
+    goal_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.99  # our assumption: no rule names a figure
+    line_targets: list[str] = []  # whose echoes test a site's line, beside STAMP and the data centre's own probes
+    time_zone: str = "Asia/Ho_Chi_Minh"  # whose months are reported
+
+    def __post_init__(self) -> None:
+        """Refuse a zone that nobody knows."""
+        self.zone()
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone; `ValueError` where nobody knows it."""
+        return _zone(self.time_zone)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,12 +208,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sites: list[Site] = []
     upstreams: list[Upstream] = []
     maintenance: list[Window] = []
+    holidays: list[date] = []  # no working days, when it is counted how long ahead work is announced
     services: list[Service] = []
     limits: list[Limit] = []
     write: Write = Write()
     journal: Journal = Journal()
     store: Store = Store()
     leases: LeaseRules = LeaseRules()
+    availability: Availability = Availability()
     channels: list[Channel] = []
     people: list[Person] = []
     rotas: list[Rota] = []
@@ -225,10 +248,10 @@ def load(path: Path) -> Config:
         except ConfigError as exc:
             ours = exc.problems[0][0].startswith("$")  # else it names the inventory's own files
             raise ConfigError(exc.problems, str(path) if ours else "") from None
-    problems = [*_address(config), *_repeated(config), *_taken(config)]
+    problems = [*_address(config), *_repeated(config), *_taken(config), *_metrics(config)]
     network = topology.problems(config)
     problems += network or checking.problems(config)  # routes stand on upstreams: those must be right first
-    problems += [*templates.problems(config.telling), *_files(config)]
+    problems += [*_windows(config), *templates.problems(config.telling), *_files(config)]
     if problems:
         raise ConfigError(problems, str(path))
     return config
@@ -293,6 +316,32 @@ def _taken(config: Config) -> list[tuple[str, str]]:
             if owner != service.service:
                 problems.append((f"$.services[{index}].targets", f"{target!r} is already a target of {owner!r}"))
     return problems
+
+
+def _metrics(config: Config) -> list[tuple[str, str]]:
+    """Name limits on metrics that their check does not give. What other tools measure, nobody here knows."""
+    if config.inventory is not None:
+        return []  # it has been looked at where it stands
+    own = [(f"$.limits[{number}]", limit) for number, limit in enumerate(config.limits)]
+    for index, site in enumerate(config.sites):
+        own += [(f"$.sites[{index}].limits[{number}]", limit) for number, limit in enumerate(site.limits)]
+    known = metrics_by_check()
+    return [
+        (f"{path}.{key}", f"{limit.check} gives no {metric!r}; it gives: {', '.join(known[limit.check])}")
+        for path, limit in own
+        for key, metric in (("metric", limit.metric), ("packets", limit.packets))
+        if metric and limit.check in known and metric not in known[limit.check]
+    ]
+
+
+def _windows(config: Config) -> list[tuple[str, str]]:
+    from collector.notices import unknown_places  # noqa: PLC0415  (it makes sentences about what this module defines)
+
+    return [
+        (f"$.maintenance[{index}].{words.split(':')[0]}", words.partition(": ")[2])
+        for index, window in enumerate(config.maintenance)
+        for words in unknown_places(window, config)
+    ]
 
 
 def _files(config: Config) -> list[tuple[str, str]]:

@@ -68,8 +68,8 @@ timeline = sa.Table(
 )
 
 # What the judge wants told, written beside the incident itself; who hears of it is planned from here.
-notices = sa.Table(
-    "notices",
+news = sa.Table(
+    "news",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("incident", sa.ForeignKey("incidents.id"), nullable=False),

@@ -104,6 +104,7 @@ class Engine:
         self._measured_at = np.zeros(0, dtype=np.int64)  # by node: its newest measurement
         self._unheard_until = np.zeros(0, dtype=np.int64)  # by node: until when nobody could hear it, by its own clock
         self._expires_at = NEVER
+        self._passed_until = 0
 
     def step(self, columns: Columns, *, arrived_at: int, sent_at: int | None = None) -> Judged:
         """Take in one entry. Instants are nanoseconds.
@@ -119,21 +120,22 @@ class Engine:
         sent_at = arrived_at if sent_at is None else sent_at
         silences = self._heard(columns, arrived_at, sent_at)
         signals, at, values = columns.signals, columns.measured_at, columns.values
-        news = self.witnesses.step(signals, at, values, arrived_at - sent_at)
         timely = self._timely(columns, sent_at)
         for series_id, said_at, name, text in columns.texts:
             if said_at > sent_at - self._late and name in ("reason", "error", "notes"):
                 self.reasons[series_id] = (said_at, text)
         if not timely.all():
             signals, at, values = signals[timely], at[timely], values[timely]
+        news = self.witnesses.step(signals, at, values, arrived_at - sent_at)
         if len(signals):
             known_at = np.broadcast_to(np.int64(arrived_at), at.shape)
             levels = self.levels.step(signals, at, values, known_at, sent_at)
             shifts, warned = self.early.step(signals, at, values, known_at, sent_at, self.levels.level)
         self.sites.witnessed(news, arrived_at)
+        corrected = self._lived(columns, silences, arrived_at, sent_at)
         every = max(self._stale // 10, 1)
         self._expires_at = min(self._expires_at, arrived_at - arrived_at % every + every)  # at fixed instants
-        return self._judged(levels, silences, arrived_at, [], shifts=shifts, warned=warned)
+        return self._judged(levels, silences, arrived_at, corrected, shifts=shifts, warned=warned)
 
     def tick(self, now: int) -> Judged:
         """Let time pass until `now`: silences at their deadlines, verdicts that have gone stale, waits that are over.
@@ -142,12 +144,19 @@ class Engine:
         """
         self._learn()
         judged = Judged([], [], [])
-        while (due := min(self.silence.due, self.cases.due, self.sites.due, self._expires_at)) <= now:
+        while (due := self._due()) <= now:
             judged += self._pass(due)
+        self._passed_until = max(self._passed_until, now)
         return judged
+
+    def _due(self) -> int:
+        """Return when something is due next; what has been due for long is due now, not then."""
+        due = min(self.silence.due, self.cases.due, self.sites.due, self._expires_at)
+        return max(due, self._passed_until)
 
     def _pass(self, now: int) -> Judged:
         """Let a single instant pass."""
+        self._passed_until = now
         levels: list[LevelChanged] = []
         warned = self.early.flapping.tick(now)
         if now >= self._expires_at:
@@ -162,6 +171,7 @@ class Engine:
     def order(self, order: Order, now: int) -> Judged:
         """Do what a person has told us to, at `now`."""
         self._learn()
+        transitions: list[Transition] = []
         if isinstance(order, orders.Resolve):
             self._resolve(order.incident)
         elif isinstance(order, orders.Maintain):
@@ -169,11 +179,11 @@ class Engine:
         elif isinstance(order, orders.Cancel):
             self.maintenance.drop(order.window)
         elif isinstance(order, orders.Serious):
-            self.incidents.call(order.incident, serious=order.serious)
+            transitions = self.incidents.call(order.incident, now, serious=order.serious)
         elif isinstance(order, orders.External):
             for alert in order.alerts:
                 self._external(alert, now)
-        return self._judged([], [], now, [], look=not isinstance(order, orders.Look))
+        return self._judged([], [], now, transitions, look=not isinstance(order, orders.Look))
 
     def _external(self, alert: Alert, now: int) -> None:
         """Take in what another system says of a place; the same thing said again is no news."""
@@ -194,7 +204,8 @@ class Engine:
             self.troubles.over(place)
 
     def resume(self, now: int) -> None:
-        """Begin again after the collector itself was away."""
+        """Begin again after the collector itself was away; by a clock that may have been put back meanwhile."""
+        self._passed_until = now
         self.silence.resume(now)
 
     def recover(self, now: int) -> None:
@@ -227,9 +238,11 @@ class Engine:
             signal = self._catalogue.signals[change.signal]
             limit = self.levels.limits[int(self.levels.limit_of[change.signal])]
             self.troubles.level_changed(change, signal, limit, self._reason(signal.series_id, change.at))
+        warned = [*warned, *self.early.flapping.step(levels)]
+        for warning in warned:
+            self.troubles.warned(warning, self._catalogue.signals[warning.signal])
         self.sites.silences(silences)
         transitions += self.cases.look(now) if look else self.cases.moved(now)
-        warned = [*warned, *self.early.flapping.step(levels)]
         return Judged(levels, silences, transitions, list(shifts), warned)
 
     def _still_ill(self, signal: int, since: int) -> bool:
@@ -238,6 +251,19 @@ class Engine:
             return False
         limit = self.levels.limits[int(self.levels.limit_of[signal])]
         return limit is not None and limit.judge(float(self.levels.value[signal]), "red") != "green"
+
+    def _lived(
+        self, columns: Columns, silences: list[SilenceChanged], arrived_at: int, sent_at: int
+    ) -> list[Transition]:
+        """Let what nodes tell of a silence that is over set its cause right."""
+        self.lived.back(silences, self._nodes)
+        if not self.lived:
+            return []
+        signals = columns.signals
+        nodes = self._node_of[self._series_of[signals]]
+        ahead = arrived_at - sent_at
+        found = self.lived.step(signals, nodes, columns.measured_at, columns.values, ahead=ahead, now=arrived_at)
+        return [moved for site, cause in found for moved in self.incidents.explained(site, cause, arrived_at)]
 
     def _timely(self, columns: Columns, sent_at: int) -> npt.NDArray[np.bool_]:
         """Mark what is no history."""
@@ -282,6 +308,7 @@ class Engine:
             self.levels.extend(new)
             self.early.extend(new)
             self.witnesses.extend(new)
+            self.lived.extend(new)
             self._series_of = np.concatenate([self._series_of, [s.series_id for s in new]])
         if len(catalogue.series) > len(self._node_of):
             more = [self._node_number((s.site, s.node)) for s in catalogue.series[len(self._node_of) :]]
@@ -308,7 +335,9 @@ class Engine:
             "maintenance": self.maintenance.save(),
             "cases": self.cases.save(),
             "sites": self.sites.save(),
+            "lived": self.lived.save(),
             "expires_at": self._expires_at,
+            "passed_until": self._passed_until,
             **watched,
         }
         nodes = {"node_measured_at": self._measured_at, "node_unheard_until": self._unheard_until}
@@ -328,4 +357,5 @@ class Engine:
         self.maintenance.load(plain["maintenance"])
         self.cases.load(plain["cases"])
         self.sites.load(plain["sites"])
-        self._expires_at = plain["expires_at"]
+        self.lived.load(plain.get("lived", []))
+        self._expires_at, self._passed_until = plain["expires_at"], plain.get("passed_until", 0)

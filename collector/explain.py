@@ -5,17 +5,20 @@
   two upstreams, by chance within seconds of each other, are not worth considering.
 * A site with two lines is explained only when both are; one of two lost is a redundancy lost, and no more.
 * A service of the data centre that two sites see failing is that service's fault.
-* At a site that is silent, or whose line is impaired, services fail because of that.
+* At a site that is silent, or whose line is impaired, services fail because of that; where names are not resolved,
+  those that are reached by name.
 * While our own uplink is lost nobody's silence means anything.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from collector.incident import Cause, Place
+from collector.places import endpoint
 from collector.topology import ROOT, Line, Topology
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ _FRESH = 300 * _SECOND
 _BEFORE = 120 * _SECOND
 _LINES, _UPSTREAMS = 3, 2
 _LOST = 0.99
+_EXCUSABLE = ("service", "path", "redundancy", "node", "clock")
 _LINE_CAUSES = ("", "line", "power")
 
 
@@ -74,6 +78,7 @@ def explain(troubles: Mapping[Place, Trouble], ground: Ground) -> list[Group]:
     work.lines()
     work.impaired()
     work.services()
+    work.clocks()
     work.sites()
     return work.groups()
 
@@ -89,6 +94,7 @@ class _Explaining:
             if place.kind == "path" and self._tests_line(trouble):
                 self._paths[place.site].append(trouble)
         self._silent = {p.site: t for p, t in troubles.items() if p.kind == "silence" and t.whole}
+        self._unresolved = {p.site: t for p, t in sorted(troubles.items()) if p.kind == "service" and _resolves(t)}
 
     def blind(self) -> None:
         own = Place("collector", self._ground.own_site, "")
@@ -137,12 +143,19 @@ class _Explaining:
         return bool(homes & set(above))
 
     def impaired(self) -> None:
-        """Assign sites whose test packets get lost or are late, though the sites are heard, to what they share."""
+        """Assign sites whose test packets get lost or are late, though the sites are heard, to what they share.
+
+        Those that are red and those that are a warning apart: a site's own fault does not make a warning of many red.
+        """
+        for severity in ("red", "yellow"):
+            self._impaired(severity)
+
+    def _impaired(self, severity: str) -> None:
         bad: dict[Line, tuple[int, Place]] = {}
         for place, trouble in self._troubles.items():
             lines = self._ground.topology.lines_of(place.site) if place.kind == "path" else []
             candidate = self._tests_line(trouble) and not trouble.alone and place.site not in self._silent
-            if len(lines) == 1 and candidate and self._free(place, "upstream"):
+            if trouble.severity == severity and len(lines) == 1 and candidate and self._free(place, "upstream"):
                 bad[lines[0]] = (trouble.began_at, place)
         taken = {home.name for home in self._home.values() if home.kind == "upstream"}
         found = gather({line: at for line, (at, _) in bad.items()}, self._ground, self._held("upstream", bad))
@@ -168,12 +181,21 @@ class _Explaining:
             if len(places) > 1 or home in self._home.values():
                 self._home |= dict.fromkeys(places, home)
 
+    def clocks(self) -> None:
+        """Assign lines whose tests a node with a wrong clock makes to that clock: its packets are refused."""
+        wrong = {(p.site, p.name): p for p in self._troubles if p.kind == "clock" and p.name}
+        for place, trouble in self._troubles.items() if wrong else ():
+            nodes = {item.node for item in trouble.evidence.values()}
+            clock = next((wrong[place.site, node] for node in nodes if (place.site, node) in wrong), None)
+            if clock is not None and place.kind == "path" and self._tests_line(trouble):
+                self._home.setdefault(place, clock)
+
     def sites(self) -> None:
         """Let what a site's line explains go with the line; everything else stands for itself."""
-        for place, trouble in self._troubles.items():
+        for place, trouble in sorted(self._troubles.items(), key=lambda item: item[0].kind == "clock"):
             if place in self._home:
                 continue
-            excuse = self._excused(trouble) if place.kind in ("service", "path", "redundancy", "node") else None
+            excuse = self._excused(trouble) if place.kind in _EXCUSABLE else None
             self._home[place] = self._home.get(excuse, excuse) if excuse is not None else place
 
     def groups(self) -> list[Group]:
@@ -187,6 +209,8 @@ class _Explaining:
         ]
 
     def _cause(self, home: Place, members: list[Place]) -> Cause:
+        if home.kind == "path" and any(place.kind == "clock" for place in members):
+            return "clock"
         if home.kind != "upstream":
             return self._troubles[home].cause if home in self._troubles else ""
         silent = [self._troubles[place] for place in members if place.kind == "silence"]
@@ -195,20 +219,31 @@ class _Explaining:
         return "power" if 2 * sum(trouble.cause == "power" for trouble in silent) > len(silent) else ""
 
     def _excused(self, trouble: Trouble) -> Place | None:
-        """Return why something fails that its site needs its line for: the site's silence, or its impaired line.
+        """Return why something fails that needs its site's line, or a name: silence, an impaired line, no name server.
 
-        What had failed long before, failed for a reason of its own.
+        What had failed long before, failed for a reason of its own, but for the line's own tests.
         """
         site = trouble.place.site
         reasons = [self._silent[site]] if site in self._silent else []
+        if trouble.place.kind == "path" and reasons and self._tests_line(trouble):
+            return reasons[0].place
+        if trouble.place.kind == "clock":  # test packets refused: by what they fail for, a wrong clock or a red path
+            return None if trouble.place.name else self._refused(site)
         if trouble.place.kind == "node":  # a battery that the power's end was seen by
             power = any(item.metric == "on_battery" for item in trouble.evidence.values())
             return reasons[0].place if power and reasons and reasons[0].cause == "power" else None
         reasons += [path for path in self._paths.get(site, ()) if path.severity == "red"]
+        if site in self._unresolved and not _resolves(trouble) and _reached_by_name(trouble):
+            reasons.append(self._unresolved[site])
         for reason in reasons:
             if trouble.began_at >= reason.began_at - _BEFORE and trouble.place != reason.place:
                 return reason.place
         return None
+
+    def _refused(self, site: str) -> Place | None:
+        """Return what a site's refused test packets are part of."""
+        wrong = [p for p in self._troubles if p.kind == "clock" and p.site == site and p.name]
+        return next(iter([*wrong, *(path.place for path in self._paths.get(site, ()))]), None)
 
     def _free(self, place: Place, kind: str) -> bool:
         """Tell whether a trouble is in no group yet, or kept in one of this very kind."""
@@ -233,6 +268,26 @@ class _Explaining:
             item.metric == "loss_ratio" and item.value is not None and item.value >= _LOST
             for item in trouble.evidence.values()
         )
+
+
+def _resolves(trouble: Trouble) -> bool:
+    """Tell whether what fails is to resolve names."""
+    return any(item.check == "dns_query" and item.level == "red" for item in trouble.evidence.values())
+
+
+def _reached_by_name(trouble: Trouble) -> bool:
+    """Tell whether everything that is ill of a service is reached by name."""
+    return all(not _is_address(item.target) for item in trouble.evidence.values() if item.ill)
+
+
+def _is_address(target: str) -> bool:
+    host = endpoint(target)
+    host = host.rpartition(":")[0] if host.count(":") == 1 else host.rpartition("]")[0] or host
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def gather(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Kind = Literal["service", "path", "node", "silence", "redundancy", "clock", "upstream", "collector"]
-Cause = Literal["", "line", "power", "agent", "delivery", "impaired", "redundancy"]
+Cause = Literal["", "line", "power", "off", "agent", "delivery", "impaired", "redundancy", "clock"]
 """What made it, where that is known beside the place: see `words.py` for what each means to people."""
 Severity = Literal["yellow", "red"]
 Happening = Literal[
@@ -15,6 +15,11 @@ Happening = Literal[
     "joined", "left", "moved", "merged", "corrected", "due", "closed",
 ]  # fmt: skip
 Tell = Literal["opened", "updated", "corrected", "escalated", "eased", "resolved", "reopened", "due", "digest"]
+LOUD: frozenset[str] = frozenset({"opened", "escalated", "resolved", "reopened", "due"})
+"""What rings. The rest is for whoever looks: an update of a message, a digest."""
+HOUR = 3_600_000_000_000
+REPORT_HOURS = (24, 72)
+"""A serious incident's reports are due so many hours after it was opened: see `reports.py`."""
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -79,6 +84,10 @@ class Incident(msgspec.Struct, kw_only=True):
     """How many members it had at its worst."""
     healing_at: Nanoseconds | None = None
     """Since when most of its members are well again."""
+    lived: dict[str, Cause] = {}
+    """Why each of its sites was silent, as the site itself tells since it is back."""
+    eased_at: Nanoseconds | None = None
+    """When it last became a warning, after it had been red."""
     told: bool = False
     """Whether it has rung: only then does its end."""
     serious: bool = False

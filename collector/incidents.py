@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.incident import Happened, Incident, Place, Transition
+from collector.incident import HOUR, REPORT_HOURS, Happened, Incident, Place, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from collector.explain import Group
-    from collector.incident import Severity, Tell
+    from collector.incident import Cause, Severity, Tell
     from collector.troubles import Note, Trouble
 
-_SECOND = 1_000_000_000
-_REPORTS = (20 * 3600 * _SECOND, 68 * 3600 * _SECOND)
-"""Four hours before each report of a serious incident is due, people are reminded."""
+_AHEAD = 4 * HOUR
+_REPORTS = tuple(hours * HOUR - _AHEAD for hours in REPORT_HOURS)
+"""So long before each report of a serious incident is due, people are reminded."""
 
 
 class Incidents:
@@ -46,7 +46,7 @@ class Incidents:
             )
             happened.append(Happened(began_at, "began"))
         self.open[group.place] = incident
-        incident.severity = severity_of(troubles)
+        incident.severity, incident.cause = severity_of(troubles), group.cause
         self._fill(incident, group, troubles)
         shown = next((item for trouble in troubles for item in trouble.evidence.values() if item.ill), None)
         alone = shown if len(troubles) == 1 else None
@@ -61,7 +61,8 @@ class Incidents:
         before = self.ended.pop(place, None)
         if before is None or before.resolved_at is None or at - before.resolved_at > self.reopen:
             return None
-        before.resolved_at, before.healing_at, before.most = None, None, 0
+        before.resolved_at, before.healing_at, before.eased_at = None, None, None
+        before.most, before.lived = 0, {}
         self._open_at.update(before.reached)
         return before
 
@@ -84,15 +85,25 @@ class Incidents:
         severity = severity_of(troubles)
         if incident.severity != severity:
             incident.severity = severity
-            tell = "escalated" if severity == "red" else "eased"
-            happened.append(Happened(at, tell))
-            incident.told = incident.told or severity == "red"
+            happened.append(Happened(at, "escalated" if severity == "red" else "eased"))
+            tell = self._turn(incident, at)
         return Transition(incident, happened, tell, at) if happened or tell else None
+
+    def _turn(self, incident: Incident, at: int) -> Tell:
+        """Return what a change of severity is to people: who was called to it is not called again at once."""
+        if incident.severity == "yellow":
+            incident.eased_at = at
+            return "eased"
+        again = incident.told and incident.eased_at is not None and at - incident.eased_at < self.reopen
+        incident.told = True
+        return "updated" if again else "escalated"
 
     def _move(self, incident: Incident, group: Group) -> Tell | None:
         """Let an incident be where its group is; return what that is to people."""
-        moved, corrected = incident.place != group.place, incident.cause != group.cause
-        incident.cause = group.cause
+        over = group.place == incident.place and bool(group.place.site) and group.place not in group.members
+        cause = incident.cause if over and not group.cause else group.cause  # it was so, and only its traces are left
+        moved, corrected = incident.place != group.place, incident.cause != cause
+        incident.cause = cause
         if moved:
             del self.open[incident.place]
             incident.place = group.place
@@ -119,7 +130,7 @@ class Incidents:
             count = incident.reminded
             if incident.serious and count < len(_REPORTS) and at >= incident.opened_at + _REPORTS[count]:
                 incident.reminded += 1
-                found.append(Transition(incident, [Happened(at, "due", about=("24", "72")[count])], "due", at))
+                found.append(Transition(incident, [Happened(at, "due", about=str(REPORT_HOURS[count]))], "due", at))
         return found
 
     def next_reminder(self) -> int | None:
@@ -133,18 +144,35 @@ class Incidents:
             default=None,
         )
 
-    def call(self, name: str, *, serious: bool) -> None:
+    def call(self, name: str, at: int, *, serious: bool) -> list[Transition]:
         """Call an open incident serious, or not."""
-        for incident in self.open.values():
-            if incident.id == name:
-                incident.serious = serious
+        found = [incident for incident in self.open.values() if incident.id == name and incident.serious != serious]
+        for incident in found:
+            incident.serious = serious
+        return [Transition(incident, [], None, at) for incident in found]
 
-    def correct(self, incident: Incident, cause: Any, at: int) -> Transition | None:
-        """Set an incident's cause right, be it over or not."""
-        if incident.cause == cause:
-            return None
+    def explained(self, site: str, cause: Cause, at: int) -> list[Transition]:
+        """Set right why a site was silent, be the incident over or not; nobody is called.
+
+        Of an upstream it counts what most of its sites say: where they had all been off, the power had been out.
+        """
+        found = []
+        for incident in [*self.open.values(), *self.ended.values()]:
+            place = incident.place
+            if place.kind == "silence" and place.site == site:
+                found += self._correct(incident, cause, at)
+            elif place.kind == "upstream" and site in incident.reached:
+                incident.lived[site] = cause
+                off = sum(each == "off" for each in incident.lived.values())
+                if 2 * off > len(incident.reached):
+                    found += self._correct(incident, "power", at)
+        return found
+
+    def _correct(self, incident: Incident, cause: Cause, at: int) -> list[Transition]:
+        if cause == incident.cause or (cause == "off" and incident.cause == "power"):
+            return []
         incident.cause = cause
-        return Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)
+        return [Transition(incident, [Happened(at, "corrected", about=cause)], "corrected", at)]
 
     def open_at(self, site: str) -> int:
         """Return how many open incidents reach a site."""
@@ -181,7 +209,6 @@ class Incidents:
         return new
 
     def _fill(self, incident: Incident, group: Group, troubles: Sequence[Trouble]) -> None:
-        incident.cause = group.cause
         incident.members = list(group.members)
         incident.most = max(incident.most, len(group.members))
         for trouble in troubles:

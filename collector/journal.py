@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from collector.catalogue import Series
 
@@ -71,10 +72,14 @@ class Entry:
 class Journal:
     """The embedded journal. One thread appends; any thread reads with a `Journal` of its own on the same file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file; `JournalError` says why it cannot be."""
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open or create the file, or only read it; `JournalError` says why it cannot be."""
         self.path = path
         try:
+            if read_only:
+                self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
+                self._kept_series, self._kept_signals = self._counts()
+                return
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             # WAL: readers never wait for the writer. FULL: a commit is on the disk before anyone is told so.
             self._db.executescript("pragma page_size=16384; pragma journal_mode=wal; pragma synchronous=full;")
@@ -122,6 +127,10 @@ class Journal:
                 sequence=row[6],
                 position=row[7],
             )
+
+    def count(self, after: int) -> int:
+        """Return how many entries come after a position."""
+        return int(self._db.execute("select count(*) from entries where position > ?", (after,)).fetchone()[0])
 
     def last(self) -> int:
         """Return the last position given out, 0 for none."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collector.config import Service
 
 _PATHS = ("icmp_echo", "stamp", "route", "path_mtu", "capacity")
+_OFFSETS = ("offset_abs_seconds", "offset_seconds")
 _NODES = ("host_health", "agent", "power", "interface_use", "lan_hygiene")
 
 
@@ -34,8 +35,10 @@ class Places:
         """Return the inventory's service that a series is about, "" where it is about none."""
         return self._services.get(series.target) or self._services.get(endpoint(series.target)) or ""
 
-    def of(self, series: Series) -> Place:
-        """Return the place that a series is about."""
+    def of(self, series: Series, metric: str = "") -> Place:
+        """Return the place that a metric of a series is about."""
+        if metric in _OFFSETS:
+            return Place("clock", series.site, series.node)
         service = self.service(series)
         if service:
             return Place("service", series.site, service)

@@ -8,8 +8,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from collector.database import incidents, notices, reaches, sites, timeline
-from collector.incident import Evidence, Incident, Place
+from collector.database import incidents, news, reaches, sites, timeline
+from collector.incident import Cause, Evidence, Incident, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,8 +75,8 @@ class Record:
             line = {"incident": incident.id, "at": item.at, "kind": item.kind, "about": about, "evidence": evidence}
             db.execute(insert(timeline).values(line).on_conflict_do_nothing())
         if transition.tell is not None:
-            notice = {"incident": incident.id, "what": transition.tell, "at": transition.at}
-            db.execute(insert(notices).values(notice).on_conflict_do_nothing())
+            row = {"incident": incident.id, "what": transition.tell, "at": transition.at}
+            db.execute(insert(news).values(row).on_conflict_do_nothing())
 
 
 class _More(msgspec.Struct):
@@ -86,6 +86,8 @@ class _More(msgspec.Struct):
     reached: list[str] = []
     most: int = 0
     healing_at: int | None = None
+    lived: dict[str, Cause] = {}
+    eased_at: int | None = None
     told: bool = True
     reminded: int = 0
 

@@ -4,83 +4,141 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from pathlib import Path
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from checks.limits import say
-from checks.line_protocol import LineError, decode, logical_lines
-from collector.catalogue import Catalogue
-from collector.columns import Decoder
+from collector import what_if
 from collector.detect.levels import LEVELS
 from collector.detect.warned import words
-from collector.engine import Engine
 from collector.history import cause_told
+from collector.journal import JournalError
+from collector.judging import judged_of
+from collector.recording import Lines
+from collector.recording_files import read_files
+from collector.recording_journal import JournalRecording
 from collector.words import local, seen
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
+    from collector.catalogue import Catalogue
     from collector.config import Config
     from collector.detect.levels import LevelChanged
     from collector.detect.shifts import Shift
     from collector.detect.warned import Warned
     from collector.engine import Judged
     from collector.incident import Transition
+    from collector.recording import Points, Recording
 
+NS = 1_000_000_000
+_AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Found = dict[str, Any]
 
 
-def main(files: list[str], config: Config, how: str) -> int:
-    """Print what judging `files` by `config` finds, as text or as JSON lines; 1 if a file cannot be read."""
+def main(options: argparse.Namespace, new: Config, old: Config | None) -> int:
+    """Print what judging a recording finds, or what two configurations differ in; 1 if it cannot be read."""
     try:
-        lines, problems = read_lines(files)
+        recording = _recording(options, new)
     except OSError as exc:
-        print(f"nhip collector replay: {exc.filename}: {exc.strerror}", file=sys.stderr)
+        print(f"nhip collector replay: {exc.filename}: {exc.strerror}" if exc.filename else exc, file=sys.stderr)
         return 1
-    for problem in problems:
-        print(problem, file=sys.stderr)
+    except (JournalError, ValueError, EOFError) as exc:
+        print(f"nhip collector replay: {exc}", file=sys.stderr)
+        return 1
     try:
-        for found in replay(lines, config):
-            print(json.dumps(found, ensure_ascii=False) if how == "json" else in_words(found))
+        if options.step is not None:
+            recording.step = int(options.step * NS)
+        elif recording.step:
+            words = f"what arrives within {recording.step / NS:g} s is judged at once (--step 0: instant by instant)"
+            print(f"{recording.count:,} {'bodies' if not options.files else 'points'}: {words}", file=sys.stderr)
+        if old is None:
+            _print_found(recording, new, options)
+        else:
+            _print_differences(recording, old, new, options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        recording.close()
     return 0
 
 
-def read_lines(files: list[str]) -> tuple[list[tuple[int, bytes]], list[str]]:
-    """Return all points of `files` by timestamp, and a sentence for every line that is left out."""
-    lines: list[tuple[int, bytes]] = []
-    problems: list[str] = []
-    for name in files:
-        body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        for number, line in logical_lines(body):
-            for item in decode(line):
-                if isinstance(item, LineError):
-                    problems.append(f"{name}: line {number}: {item.reason}")
-                elif item.timestamp is None or "site" not in item.tags:
-                    missing = "site tag" if item.timestamp is not None else "timestamp"
-                    problems.append(f"{name}: line {number}: no {missing}: the point cannot be placed")
-                else:
-                    lines.append((item.timestamp, line))
-    lines.sort(key=lambda line: line[0])
-    return lines, problems
+def _recording(options: argparse.Namespace, config: Config) -> Points | JournalRecording:
+    """Open what is to be judged, and name every line of it that is left out."""
+    start, end = _instant("--from", options.start), _instant("--to", options.end)
+    if not options.files:
+        return JournalRecording(options.data or config.data, start, end)
+    points, problems = read_files(options.files, start, end)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return points
+
+
+def _instant(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return time.time_ns() - int(ago[1]) * _UNITS[ago[2]] * NS
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(f"{name}: {text!r} is no time: write 6h, 30m or 2d (ago), or 2026-11-24T03:00:00+07:00")
+    return int(at.timestamp() * NS)
+
+
+def _print_found(recording: Recording, config: Config, options: argparse.Namespace) -> None:
+    for found in found_in(recording, config):
+        if found["type"] == "incident" or not options.incidents:
+            print(json.dumps(found, ensure_ascii=False) if options.format == "json" else in_words(found))
+
+
+def _print_differences(recording: Recording, old: Config, new: Config, options: argparse.Namespace) -> None:
+    told = what_if.compare(recording, old, new)
+    found = what_if.differences(*told, slack=recording.step)
+    rang = [sum(one.rang_at is not None for one in each) for each in told]
+    if options.format == "json":
+        for each in found:
+            both = {"old": each.old, "new": each.new}
+            sides = {side: what_if.shown(one) for side, one in both.items() if one is not None}
+            row = {"type": "difference", "what": each.what, "at": each.at, **sides, "changes": each.changes}
+            print(json.dumps(row, ensure_ascii=False))
+        counted = {what: sum(each.what == what for each in found) for what in ("only_old", "only_new", "changed")}
+        print(json.dumps({"type": "summary", "rang_old": rang[0], "rang_new": rang[1], **counted}))
+        return
+    names = {"old": str(options.against), "new": str(options.config)}
+    headings = {
+        "only_new": f"rings with {names['new']} alone",
+        "only_old": f"rings with {names['old']} alone",
+        "changed": "rings with both, otherwise",
+    }
+    print(f"rang: {rang[0]} times with {names['old']}, {rang[1]} times with {names['new']}")
+    for what, heading in headings.items():
+        mine = [each for each in found if each.what == what]
+        print(f"\n{heading}: {len(mine)}")
+        for each in mine:
+            one = (each.old if what == "only_old" else each.new) or each.old
+            assert one is not None  # noqa: S101  (for mypy: a difference has a side at least)
+            print(f"  {what_if.in_words(one)}" + "".join(f"\n      {change}" for change in each.changes))
 
 
 def replay(lines: list[tuple[int, bytes]], config: Config) -> Iterator[Found]:
-    """Yield what is found, in order. Each point arrives at its own timestamp; no time passes after the last one."""
-    catalogue = Catalogue(max_signals_per_site=1 << 40)
-    engine, decoder = Engine(config, catalogue), Decoder(catalogue)
-    index = 0
-    while index < len(lines):
-        at, end = lines[index][0], index
-        while end < len(lines) and lines[end][0] == at:
-            end += 1
-        columns, _ = decoder.decode(b"\n".join(line for _, line in lines[index:end]), arrived_at=at)
-        for judged in (engine.tick(at), engine.step(columns, arrived_at=at)):
-            yield from _found(judged, catalogue)
-        index = end
+    """Yield what is found in lines, each of which arrives at its own timestamp; they come in that order."""
+    return found_in(Lines(lines), config)
+
+
+def found_in(recording: Recording, config: Config) -> Iterator[Found]:
+    """Yield what is found, in order."""
+    for judged in judged_of(recording, config):
+        yield from _found(judged, recording.catalogue)
 
 
 def _found(judged: Judged, catalogue: Catalogue) -> Iterator[Found]:

@@ -6,15 +6,12 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi import FastAPI
 
+from collector.availability_report import Availability
 from collector.catalogue import Catalogue
 from collector.clock import SteadyClock
 from collector.columns import Decoder
@@ -25,6 +22,7 @@ from collector.history import History
 from collector.journal import Journal
 from collector.lease_office import LeaseOffice
 from collector.measures import Measures
+from collector.naming import Names
 from collector.overview import Overview
 from collector.pipeline import Pipeline
 from collector.record import Record
@@ -39,25 +37,25 @@ from collector.upkeep import Upkeep
 from collector.watching import Watching
 from collector.web import problems
 from collector.web.access import Access
+from collector.web.acting import acting_routes
 from collector.web.alertmanager import alertmanager_routes
 from collector.web.api import VERSION, api_routes
 from collector.web.drills import drill_routes
 from collector.web.events import Events
-from collector.web.headers import Headers
 from collector.web.leases import lease_routes
-from collector.web.problems import Json
+from collector.web.maintenance import maintenance_routes
+from collector.web.ordering import Ordering
+from collector.web.own import own_routes
+from collector.web.reports import report_routes
 from collector.web.session import session_routes
 from collector.web.write import write_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from pathlib import Path
     from collector.config import Config
     from collector.places import Places
 
 log = logging.getLogger(__name__)
-
-BOARD = Path(__file__).with_name("board")
 
 
 class StartError(Exception):
@@ -120,7 +118,8 @@ def build(config: Config) -> Collector:
     record = Record(database, notifier.wake)
     record.sites(config.sites)
     engine, decoder = Engine(config, catalogue), Decoder(catalogue)
-    overview, history = Overview(engine, catalogue, config.sites), History(database)
+    names = Names(config)
+    overview, history = Overview(engine, catalogue, config.sites), History(database, names)
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
     pipeline = Pipeline(
@@ -133,7 +132,7 @@ def build(config: Config) -> Collector:
         measures=measures,
         clock=SteadyClock(),
         checkpoint_path=data / "judge.npz",
-        watch=Watching(events, catalogue, engine, overview, history, config.sites).watch,
+        watch=Watching(events, catalogue, engine, overview, history, names).watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
     dead_man = _dead_man(config, pipeline, notifier)
@@ -173,9 +172,13 @@ def build(config: Config) -> Collector:
             events=events,
         )
     )
+    ordering = Ordering(pipeline)
+    app.include_router(acting_routes(access, history, ordering, events, names))
+    app.include_router(maintenance_routes(config, access, engine, ordering, names))
+    app.include_router(report_routes(config, access, Availability(config, catalogue, engine, store, database)))
     app.include_router(lease_routes(access, office))
     app.include_router(drill_routes(access, notifier.drills))
-    app.include_router(alertmanager_routes(access, pipeline, config.own.site))
+    app.include_router(alertmanager_routes(access, ordering, config.own.site))
     app.include_router(session_routes(access, tokens))
     troubles = {
         "judging": lambda: pipeline.failed,
@@ -185,7 +188,7 @@ def build(config: Config) -> Collector:
         "dead_man": lambda: dead_man.problem if dead_man is not None else None,
         "drill": notifier.drills.problem,
     }
-    _own_routes(app, access, measures, troubles)
+    own_routes(app, access, measures, troubles)
     return Collector(
         config, journal, store, storing, pipeline, notifier, dead_man, forward, upkeep, events, engine.places, app
     )
@@ -199,31 +202,6 @@ def _dead_man(config: Config, pipeline: Pipeline, notifier: Notifier) -> DeadMan
     except AddressError as exc:
         raise StartError(str(exc)) from None
     return DeadMan(config.dead_man, address, [pipeline.prove, notifier.problem], notifier.drills.withholds)
-
-
-def _own_routes(
-    app: FastAPI, access: Access, measures: Measures, troubles: Mapping[str, Callable[[], str | None]]
-) -> None:
-    @app.get("/health", tags=["own"], summary="Whether the collector takes in, judges and stores")
-    def health() -> Json:
-        named = {name: words for name, ask in troubles.items() if (words := ask())}
-        failed = "judging" in named
-        status = "fail" if failed else "warn" if named else "pass"
-        return Json({"status": status, "version": VERSION, **named}, 503 if failed else 200)
-
-    @app.get("/metrics", tags=["own"], summary="The collector's own figures, for Prometheus")
-    async def metrics(request: Request) -> Response:
-        access.require(request, "viewer")
-        return Response(measures.text(), media_type=CONTENT_TYPE_LATEST)
-
-    async def page() -> FileResponse:
-        return FileResponse(BOARD / "page.html", headers={"Cache-Control": "no-cache"})
-
-    for path in ("/", "/site/{site}", "/incident/{incident}"):
-        app.add_api_route(path, page, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=BOARD / "static"))
-
-    app.add_middleware(Headers)
 
 
 def _needed(pipeline: Pipeline, storing: Storing, forward: Forward | None) -> int:
@@ -309,6 +287,7 @@ async def serve(collector: Collector, sock: socket.socket, stopping: asyncio.Eve
         timeout_graceful_shutdown=3,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
+        ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",  # of TLS 1.2: forward secrecy, and no CBC
     )
     server = uvicorn.Server(settings)
     telling = asyncio.create_task(collector.events.run())

@@ -1,4 +1,4 @@
-"""Metrics over time, in DuckDB: raw points for days, minutes for weeks, hours for years.
+"""Metrics over time, in DuckDB: raw points for days, minutes for weeks, hours and their verdicts for years.
 
 Tables are cut by day or month, so that what is too old is dropped whole and a question reads only the days it is about.
 One thread writes; any other reads through `reader()`, a cursor of its own.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+
+from collector import verdicts
+from collector.reading import Reader
+from collector.tiers import HOURS, MINUTES, RAW, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from collector.catalogue import Signal
     from collector.columns import Columns
     from collector.config import Store as Settings
+    from collector.tiers import Tier
 
 NS = 1_000_000_000
 DAY = 86_400
@@ -33,40 +37,6 @@ _ROLLED = "(signal integer, bucket bigint, n bigint, lo double, p50 double, p95 
 
 class StoreError(Exception):
     """The metrics' database cannot be used. Says which file and why."""
-
-
-class Bucket(NamedTuple):
-    """What a signal was like during one step of time; `at` is its beginning, in seconds since the epoch.
-
-    Percentiles are exact over raw points; over buckets of minutes or hours, `p50` is the median of their medians and
-    `p95` the 95th percentile of their 95th percentiles, which never says less than was.
-    """
-
-    at: int
-    min: float
-    p50: float
-    p95: float
-    max: float
-    mean: float
-    values: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Tier:
-    """One resolution: its table names, the width of its buckets, and how its tables are cut."""
-
-    prefix: str
-    seconds: int
-    cut: str
-
-    def table(self, second: int) -> str:
-        """Return the name of the table that holds an instant."""
-        return self.prefix + datetime.fromtimestamp(second, UTC).strftime(self.cut)
-
-
-RAW = _Tier("points_", 0, "%Y%m%d")
-MINUTES = _Tier("minutes_", 60, "%Y%m%d")
-HOURS = _Tier("hours_", 3600, "%Y%m")
 
 
 class Store:
@@ -85,6 +55,7 @@ class Store:
             self._db.execute(f"set memory_limit = '{settings.memory_limit_bytes}B'")
             self._db.execute("create table if not exists progress (name varchar primary key, value bigint)")
             self._db.execute("create table if not exists dirty (hour bigint primary key)")
+            self._rules = verdicts.Rules(self._db)
         except duckdb.Error as exc:
             raise StoreError(_words(path, str(exc))) from None
         self._tables = {row[0] for row in self._db.execute("select table_name from duckdb_tables()").fetchall()}
@@ -112,16 +83,20 @@ class Store:
             self._mark_late(at)
             self._set_progress("position", position)
 
+    def learn(self, signals: Sequence[Signal]) -> None:
+        """Know all of the catalogue's signals, in the order of their numbers: of some, verdicts are kept."""
+        self._rules.learn(signals)
+
     def roll_up(self) -> int:
-        """Make minutes and hours of what is complete; return how many hours were made anew for late points."""
+        """Make minutes, hours and verdicts of what is complete; return how many hours late points had made anew."""
         now = int(self._clock()) - _SETTLE_SECONDS
         anew = [row[0] for row in self._db.execute("select hour from dirty order by hour").fetchall()]
         for hour in anew:
             self._again(hour)
-        for tier in (MINUTES, HOURS):
+        for tier in (MINUTES, HOURS, VERDICTS):
             done, until = self._progress(tier.prefix), now // tier.seconds * tier.seconds
             if done == 0:
-                done = self._first_second(until) // tier.seconds * tier.seconds
+                done = self._first_second(tier, until) // tier.seconds * tier.seconds
             while done < until:
                 step = min(until, done + 3600)
                 with _Transaction(self._db, self._tables, self._published):
@@ -137,6 +112,7 @@ class Store:
             RAW: self._settings.raw_days,
             MINUTES: self._settings.minute_days,
             HOURS: self._settings.hour_days,
+            VERDICTS: self._settings.hour_days,
         }
         gone = []
         for tier, days in kept.items():
@@ -176,23 +152,27 @@ class Store:
     def _again(self, hour: int) -> None:
         start, end = hour * 3600, hour * 3600 + 3600
         with _Transaction(self._db, self._tables, self._published):
-            for tier in (MINUTES, HOURS):
+            for tier in (MINUTES, HOURS, VERDICTS):
                 until = min(end, self._progress(tier.prefix))
                 table = tier.table(start)
                 if until > start and table in self._tables:
-                    self._db.execute(f"delete from {table} where bucket >= {start} and bucket < {until}")
+                    at = "hour" if tier is VERDICTS else "bucket"
+                    self._db.execute(f"delete from {table} where {at} >= {start} and {at} < {until}")
                 if until > start:
                     self._roll(tier, start, until)
             self._db.execute("delete from dirty where hour = ?", [hour])
 
-    def _roll(self, tier: _Tier, start: int, end: int) -> None:
+    def _roll(self, tier: Tier, start: int, end: int) -> None:
         """Roll raw points of [start, end) up; both lie on a boundary, within one hour."""
-        source, table = RAW.table(start), tier.table(start)
+        source, table = (MINUTES if tier is VERDICTS else RAW).table(start), tier.table(start)
         if source not in self._tables:
             return
         if table not in self._tables:
-            self._db.execute(f"create table {table} {_ROLLED}")
+            self._db.execute(f"create table {table} {verdicts.COLUMNS if tier is VERDICTS else _ROLLED}")
             self._tables.add(table)
+        if tier is VERDICTS:
+            self._db.execute(f"insert into {table} {verdicts.of_minutes(source, start, end)}")
+            return
         width = tier.seconds * NS
         within = f"measured_at >= {start * NS} and measured_at < {end * NS}"
         # Percentiles keep every value of what they are asked about in memory: so a part of the signals at a time.
@@ -215,12 +195,14 @@ class Store:
         width = -(-(last + 1) // parts)
         return [(first, first + width) for first in range(0, last + 1, width)]
 
-    def _first_second(self, otherwise: int) -> int:
-        names = sorted(name for name in self._tables if name.startswith(RAW.prefix))
+    def _first_second(self, tier: Tier, otherwise: int) -> int:
+        """Return where there is something to begin with: verdicts are made of minutes, all else of points."""
+        prefix, at = (MINUTES.prefix, "bucket") if tier is VERDICTS else (RAW.prefix, f"measured_at // {NS}")
+        names = sorted(name for name in self._tables if name.startswith(prefix))
         if not names:
             return otherwise
-        row = self._db.execute(f"select min(measured_at) from {names[0]}").fetchone()
-        return otherwise if row is None or row[0] is None else int(row[0]) // NS
+        row = self._db.execute(f"select min({at}) from {names[0]}").fetchone()
+        return otherwise if row is None or row[0] is None else int(row[0])
 
     def _progress(self, name: str) -> int:
         row = self._db.execute("select value from progress where name = ?", [name]).fetchone()
@@ -228,61 +210,6 @@ class Store:
 
     def _set_progress(self, name: str, value: int) -> None:
         self._db.execute("insert or replace into progress values (?, ?)", [name, value])
-
-
-class Reader:
-    """Answers questions about metrics, from whichever resolution fits."""
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, tables: set[str]) -> None:
-        """Read through `cursor`."""
-        self._db = cursor
-        self._known = tables
-
-    def series(self, signal: int, start: int, end: int, step: int) -> list[Bucket]:
-        """Return a signal's buckets from `start` to `end`, `step` wide, in whole seconds; empty ones are absent."""
-        try:
-            return self._series(signal, start, end, step)
-        except duckdb.CatalogException:  # a day grew too old and was dropped while it was asked for
-            return self._series(signal, start, end, step)
-
-    def _series(self, signal: int, start: int, end: int, step: int) -> list[Bucket]:
-        parts, reached = [], start
-        for tier in (HOURS, MINUTES):
-            if step % tier.seconds:
-                continue
-            rolled = min(end, self._progress(tier.prefix))
-            for table in self._tables_between(tier, reached, rolled):
-                parts.append(
-                    f"select bucket, n, lo, p50, p95, hi, total from {table}"
-                    f" where signal = {signal} and bucket >= {reached} and bucket < {rolled}"
-                )
-            reached = max(reached, rolled)
-        for table in self._tables_between(RAW, reached, end):
-            parts.append(
-                f"select measured_at // {NS} as bucket, 1 n, value lo, value p50, value p95, value hi, value total"
-                f" from {table} where signal = {signal} and measured_at >= {reached * NS} and measured_at < {end * NS}"
-            )
-        if not parts:
-            return []
-        rows = self._db.execute(
-            f"select bucket // {step} * {step} as b, min(lo), quantile_cont(p50, 0.5), quantile_cont(p95, 0.95),"
-            f" max(hi), sum(total) / sum(n), sum(n) from ({' union all '.join(parts)}) group by b order by b"
-        ).fetchall()
-        return [Bucket(int(r[0]), r[1], r[2], r[3], r[4], r[5], int(r[6])) for r in rows]
-
-    def close(self) -> None:
-        """Give the cursor back."""
-        self._db.close()
-
-    def _tables_between(self, tier: _Tier, start: int, end: int) -> list[str]:
-        if end <= start:
-            return []
-        first, last = tier.table(start), tier.table(end - 1)
-        return sorted(t for t in list(self._known) if t.startswith(tier.prefix) and first <= t <= last)
-
-    def _progress(self, name: str) -> int:
-        row = self._db.execute("select value from progress where name = ?", [name]).fetchone()
-        return int(row[0]) if row else 0
 
 
 class _Transaction:

@@ -131,6 +131,7 @@ class Storing:
 
     def _roll_up(self) -> None:
         began = time.monotonic()
+        self._store.learn(self._catalogue.signals)
         self._store.roll_up()
         self._store.drop_old()
         self.roll_up_seconds = time.monotonic() - began

@@ -6,13 +6,15 @@ A trouble is no incident yet: which troubles are one incident, and whether anybo
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 
 from collector.catalogue import Series
-from collector.detect.levels import LEVELS, RED, YELLOW, LevelChanged
+from collector.detect.levels import LEVELS, RED, UNKNOWN, YELLOW, LevelChanged
+from collector.detect.warned import Kind, words
 from collector.incident import Cause, Evidence, Happened, Place, Severity
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     from checks.limits import Colour, Limit
     from collector.catalogue import Signal
     from collector.detect.silence import Node
+    from collector.detect.warned import Warned
     from collector.incident import Incident
     from collector.places import Places
+
+_WARNINGS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Trouble(msgspec.Struct, kw_only=True):
@@ -60,14 +65,25 @@ class Troubles:
         self._place_of: dict[int, Place] = {}  # of signals that speak for a trouble, whatever is named since
 
     def level_changed(self, change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None) -> None:
-        """Take a change of a signal's level."""
+        """Take a change of a signal's level. What is measured no more has no warnings either."""
+        for kind in _WARNINGS if change.now == UNKNOWN else ():
+            key = _key(change.signal, kind)
+            if key in self._place_of:
+                gone = evidence_of(change, signal, None, None)
+                self.spoke(key, self._place_of[key], gone, began_at=change.began_at, known_at=change.known_at)
         self.spoke(
             change.signal,
-            self._place_of.get(change.signal) or self._places.of(signal.series),
+            self._place_of.get(change.signal) or self._places.of(signal.series, signal.metric),
             evidence_of(change, signal, limit, reason),
             began_at=change.began_at,
             known_at=change.known_at,
         )
+
+    def warned(self, warned: Warned, signal: Signal) -> None:
+        """Take an early warning, or its end: it has a number of its own, beside its signal's level."""
+        key = _key(warned.signal, warned.kind)
+        place = self._place_of.get(key) or self._places.of(signal.series, signal.metric)
+        self.spoke(key, place, _warning(warned, signal), began_at=warned.began_at, known_at=warned.known_at)
 
     def spoke(self, key: int, place: Place, evidence: Evidence, *, began_at: int, known_at: int) -> None:
         """Take what a signal, or anything with a number of its own, shows of a place."""
@@ -147,7 +163,7 @@ class Troubles:
         for place in incident.members:
             if place in self.all:
                 continue
-            mine = {k: e for k, e in incident.evidence.items() if self._places.of(_series(e)) == place}
+            mine = {k: e for k, e in incident.evidence.items() if self._places.of(_series(e), e.metric) == place}
             self._begin(
                 Trouble(
                     place=place,
@@ -174,6 +190,25 @@ class Troubles:
 
 def _series(evidence: Evidence) -> Series:
     return Series(evidence.site, evidence.node, evidence.check, evidence.target)
+
+
+def _key(signal: int, kind: Kind) -> int:
+    """Return the number of a signal's warning: below 0, where no signal's is."""
+    return -1 - (len(_WARNINGS) * signal + _WARNINGS.index(kind))
+
+
+def _warning(warned: Warned, signal: Signal) -> Evidence:
+    return Evidence(
+        site=signal.series.site,
+        node=signal.series.node,
+        check=signal.series.check,
+        target=signal.series.target,
+        metric=signal.metric,
+        level="yellow" if warned.now else "green",
+        at=warned.at,
+        value=warned.value if math.isfinite(warned.value) else None,
+        words=words(warned, signal.metric),
+    )
 
 
 def evidence_of(change: LevelChanged, signal: Signal, limit: Limit | None, reason: str | None) -> Evidence:

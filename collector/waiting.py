@@ -32,6 +32,7 @@ class Waiting:
     def __init__(self, config: Config, topology: Topology, silence: Silence, witnesses: Witnesses) -> None:
         """Wait as `config` says."""
         self._wait = int(config.incidents.wait_seconds * _SECOND)
+        self._doubted = int(config.silence.one_witness_seconds * _SECOND)
         self._own = config.own
         self._topology, self._silence, self._witnesses = topology, silence, witnesses
         self._behind: dict[str, list[str]] = {}
@@ -50,9 +51,16 @@ class Waiting:
             return known_at + (_PATH_SECONDS * _SECOND if self._neighbours(site) else 0)
         if kind != "silence" or not troubles[0].whole or troubles[0].alone:
             return known_at
+        return self._silent(site, troubles, known_at, alive=alive)
+
+    def _silent(self, site: str, troubles: Sequence[Trouble], known_at: int, *, alive: bool) -> int:
         began_at = max(trouble.began_at for trouble in troubles)
         proven = self._witnesses.asked_since(site, began_at) and alive and self._not_shared(site, began_at)
-        return known_at if proven else known_at + self._wait
+        if proven:
+            return known_at
+        # Nobody could be heard while the collector was away: those lost with it are known only so much later.
+        others_known_at = self._silence.resumed_at + self._doubted if self._neighbours(site) else 0
+        return max(known_at, others_known_at) + self._wait
 
     def _neighbours(self, site: str) -> bool:
         return any(len(self._sites(upstream)) > 1 for upstream in self._chain(site))

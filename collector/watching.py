@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from collector.history import incident_told
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from collector.catalogue import Catalogue
     from collector.columns import Columns
-    from collector.config import Site
     from collector.engine import Engine, Judged
     from collector.history import History
     from collector.journal import Entry
+    from collector.naming import Names
     from collector.overview import Overview
     from collector.web.events import Events
 
@@ -29,15 +27,15 @@ class Watching:
         engine: Engine,
         overview: Overview,
         history: History,
-        sites: Sequence[Site],
+        names: Names,
     ) -> None:
-        """Name things by `catalogue` and `sites`."""
+        """Name things by `catalogue` and `names`."""
         self._events = events
         self._catalogue = catalogue
         self._engine = engine
         self._overview = overview
         self._history = history
-        self._names = {site.site: site.name for site in sites}
+        self._names = names
 
     def watch(self, entry: Entry, columns: Columns, judged: Judged) -> None:
         """Take one step. Nothing is gathered while no page is open."""
@@ -50,10 +48,8 @@ class Watching:
         events.changed(change.node[0] for change in judged.silences)
         for transition in judged.transitions:
             incident = transition.incident
-            site = incident.place.site
-            more = self._history.acknowledged(incident.id)
-            events.incident(incident_told(incident, self._names.get(site, site), **more))
-            events.changed([site])
+            events.incident(incident_told(incident, self._names, **self._history.handled(incident.id)))
+            events.changed(site for site in incident.sites if site)
         sites = {catalogue.series[series_id].site for series_id in set(columns.series.tolist())}
         events.heard(sites)
         looked_at = sites & events.watched

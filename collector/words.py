@@ -45,6 +45,31 @@ _CAUSES: dict[str, Text] = {
         "vi": "Mất đường dự phòng qua {name}; điểm vẫn hoạt động",
         "en": "Redundancy is lost: the line over {name} is down, the site still works",
     },
+    "off": {
+        "vi": "Máy {name} đã tắt hoặc khởi động lại (mất điện?); đã rõ khi máy trở lại",
+        "en": "The machine {name} was off or restarted (the power?), as it tells since it is back",
+    },
+    "clock offset": {
+        "vi": "Đồng hồ của máy {name} sai giờ",
+        "en": "The clock of node {name} is wrong",
+    },
+    "service warning": {
+        "vi": "Dịch vụ {name} có dấu hiệu bất thường",
+        "en": "Service {name} shows early signs of trouble",
+    },
+    "path warning": {
+        "vi": "Đường truyền đến {name} có dấu hiệu xuống cấp",
+        "en": "The path to {name} shows early signs of trouble",
+    },
+    "node warning": {"vi": "Máy {name} cần được chú ý", "en": "Node {name} needs attention"},
+    "shared service warning": {
+        "vi": "Dịch vụ {name} có dấu hiệu bất thường: {lost} điểm nhận thấy",
+        "en": "Service {name} shows early signs of trouble: {lost} sites see them",
+    },
+    "upstream impaired warning": {
+        "vi": "Đường truyền qua {name} có dấu hiệu xuống cấp: {lost} điểm",
+        "en": "Lines over {name} show early signs of trouble: {lost} sites",
+    },
     "clock": {
         "vi": "Gói đo không được chấp nhận (đồng hồ, khóa hoặc tường lửa); tác tử vẫn gửi kết quả",
         "en": "Its test packets are not accepted (clock, key or a filter), though its results arrive",
@@ -92,6 +117,8 @@ _HAPPENED: dict[str, Text] = {
     "corrected": {"vi": "Nguyên nhân được xác định lại", "en": "Cause set right"},
     "due": {"vi": "Sắp đến hạn báo cáo (giờ)", "en": "Report is due soon (hours)"},
     "closed": {"vi": "Đóng bởi người trực", "en": "Closed by"},
+    "serious": {"vi": "Xếp loại nghiêm trọng bởi", "en": "Called serious by"},
+    "not serious": {"vi": "Bỏ xếp loại nghiêm trọng bởi", "en": "Called not serious by"},
     "assigned": {"vi": "Giao cho", "en": "Assigned to"},
     "acknowledged": {"vi": "Đã tiếp nhận", "en": "Acknowledged"},
     "comment": {"vi": "Ghi chú", "en": "Comment"},
@@ -99,14 +126,19 @@ _HAPPENED: dict[str, Text] = {
 }
 
 
-def cause(place: Place, why: str = "", *, name: str = "", lost: int = 0) -> Text:
+def cause(place: Place, why: str = "", *, name: str = "", lost: int = 0, warning: bool = False) -> Text:
     """Say what is wrong, by the place it is at and by the cause, where one is known.
 
-    `name` is what people call the place, where they call it something; `lost` how many sites it reaches.
+    `name` is what people call the place, where they call it something; `lost` how many sites it reaches; `warning`
+    tells that it was never more than that.
     """
     key = f"{place.kind} {why}" if place.kind == "upstream" and why else why or place.kind
     if place.kind == "service" and not place.site:
         key = "shared service"
+    if place.kind == "clock" and place.name:
+        key = "clock offset"
+    if warning and f"{key} warning" in _CAUSES:
+        key = f"{key} warning"
     shown = name or place.name
     return {
         language: template.format(name=shown or _NOBODY[language], lost=lost)
@@ -119,18 +151,18 @@ def kind(place: Place, why: str) -> str:
     return place.kind if place.kind in ("upstream", "collector") else why or place.kind
 
 
-def happened(kind: str, evidence: Evidence | None, note: str | None = None) -> Text:
+def happened(kind: str, evidence: Evidence | None, note: str | Text | None = None) -> Text:
     """Say one line of a timeline; `note` is what a person wrote, or the name of what it is about."""
     said: Text = {}
     for language in LANGUAGES:
         parts = [_HAPPENED[kind][language]]
-        if kind == "corrected" and note in _CAUSES:
-            said[language] = f"{parts[0]}: {_CAUSES[note][language].format(name='', lost='').strip()}"
+        if kind == "corrected" and isinstance(note, str) and note in _CAUSES:
+            said[language] = f"{parts[0]}: {' '.join(_CAUSES[note][language].format(name='', lost='').split())}"
             continue
         if evidence is not None:
             parts.append(seen(evidence, language))
         if note:
-            parts.append(note)
+            parts.append(note if isinstance(note, str) else note[language])
         said[language] = ": ".join(parts)
     return said
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec.structs import replace
+
 from checks.limits import base_metric, load_limits, say
 from inventory.baseline import Baseline
 from inventory.places import Given, Place
@@ -98,11 +100,11 @@ def plan(profile: Profile, inventory: Inventory, site: Site, side: str) -> list[
 
 def judge(profile: Profile, inventory: Inventory, sites: Iterable[Site], measured: Measured) -> list[Row]:
     """Return one row a site: each criterion held against its own limit, the site's, the inventory's or the shipped."""
-    common = {(limit.check, limit.metric): limit for limit in (*load_limits(), *inventory.limits)}
+    shipped = load_limits()
     names = {upstream.upstream: upstream.name for upstream in inventory.upstreams}
     rows = []
     for site in sites:
-        limits = common | {(limit.check, limit.metric): limit for limit in site.limits}
+        limits = _limits(site, (*shipped, *inventory.limits))
         findings = tuple(
             _find(each, profile.measurement(each.of), inventory, site, limits, measured) for each in profile.criteria
         )
@@ -171,19 +173,27 @@ def _asked(one: Measurement, inventory: Inventory, site: Site) -> tuple[str, str
         raise PlanError(f"measurement {one.measurement}, site {site.site}: {exc.args[0]}") from None
 
 
+def _limits(site: Site, common: Iterable[Limit]) -> dict[str, Limit]:
+    """Return the limits in force at a site by their key, which then names no site: its own go before those for all."""
+    found = {limit.key: limit for limit in common if not limit.sites}
+    at_site = [*(limit for limit in common if site.site in limit.sites), *site.limits]
+    return found | {replace(limit, sites=[]).key: replace(limit, sites=[]) for limit in at_site}
+
+
 def _find(
     criterion: Criterion,
     of: Measurement,
     inventory: Inventory,
     site: Site,
-    limits: Mapping[tuple[str, str], Limit],
+    limits: Mapping[str, Limit],
     measured: Measured,
 ) -> Finding:
     name, required = criterion.criterion, criterion.required
     if not _applies(of, site):
         return Finding(name, "left_out", required=False)
     check = what(of, inventory)
-    limit = criterion.own_limit or limits.get((check, criterion.metric))
+    general = f"{check} {criterion.metric}"
+    limit = criterion.own_limit or limits.get(f"{general} at {of.service}") or limits.get(general)
     if limit is None:
         raise PlanError(f"criterion {name}: nothing says from when on {criterion.metric} of {check} is yellow or red")
     bound = _bound(limit, criterion.metric)

@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, required=True, metavar="DIR")
     words = "write the figures of accepted sites into the inventory's baseline.yml, which the collector reads"
     report.add_argument("--baseline", action="store_true", help=words)
+    words = "give sites that have a baseline already a new one: what is usual there has changed for good"
+    report.add_argument("--renew", action="store_true", help=words)
     return parser
 
 
@@ -107,7 +109,8 @@ def _report(options: argparse.Namespace) -> int:
         else:
             path.unlink(missing_ok=True)
     if options.baseline:
-        write_baseline(options.folder, {**inventory.baseline, **baselines(profile, rows, measured)})
+        before, now = inventory.baseline, baselines(profile, rows, measured)
+        write_baseline(options.folder, {**before, **now} if options.renew else {**now, **before})
     for row in rows:
         print(f"{row.site}  {row.name}: {'accepted' if row.accepted else 'not accepted: ' + _why(profile, row)}")
     return OK if all(row.accepted for row in rows) else REFUSED

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 FILE = "baseline.yml"
 _HEAD = """\
-# Written by `nhip acceptance report`: how each site measured when it was last accepted, in the metrics' base units. The
-# collector reads it as what is usual there. A site keeps its figures until it is accepted again.
+# Written by `nhip acceptance report`: how each site measured when it was first accepted, in base units. The
+# collector reads it as what is usual there. A site keeps its figures, so that a line which slowly gets worse does not
+# become usual; --renew (-e acceptance_baseline_renew=true with playbooks) takes new ones.
 """
 
 

@@ -32,9 +32,11 @@ OWN = frozenset(
     {
         "data_centre_address",
         "data_centre_control",
+        "data_centre_dns",
         "data_centre_lan",
         "data_centre_one_stop",
         "data_centre_router",
+        "data_centre_uplink",
         "kind",
         "limits",
         "province",
@@ -59,7 +61,10 @@ OWN = frozenset(
 PUBLISHED = ("agent", "reflector", "stamp_sender")
 """What agents and reflectors tell of themselves: it has limits like a check."""
 
-NEEDED = ("province", "province_name", "province_domain", "province_network", "data_centre_lan", "data_centre_address")
+NEEDED = (
+    *("province", "province_name", "province_domain", "province_network", "data_centre_lan", "data_centre_address"),
+    "data_centre_dns",
+)
 _CODE = re.compile(r"\d{5}\Z")
 _SECRET = re.compile(r"(password|passphrase|secret|token|private_key|community)\Z")
 _VAULT = re.compile(r"\{\{\s*vault_[a-z0-9_]+\s*\}\}\Z")

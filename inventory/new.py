@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from inventory.plan import CONTROL, FIRST_COMPUTER, ONE_STOP, ROUTER, SERVER
+from inventory.plan import CONTROL, DNS, FIRST_COMPUTER, ONE_STOP, ROUTER, SERVER
 from inventory.units import slug
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def _values(plan: ProvincePlan) -> dict[str, str]:
         "control": str(lan[CONTROL]),
         "server": str(lan[SERVER]),
         "one_stop": str(lan[ONE_STOP]),
+        "dns": str(lan[DNS]),
         "access": str(plan.access),
         "second_access": str(plan.second_access),
         "tunnels": str(plan.tunnels),

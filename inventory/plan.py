@@ -2,7 +2,7 @@
 
 The addresses of province PP, all in 10.PP.0.0/16:
 
-    10.PP.0.0/24      data centre: router .1, control node .2, collector and its like .10, one-stop system .20
+    10.PP.0.0/24      data centre: router .1, control node .2, collector and its like .10, one-stop system .20, DNS .53
     10.PP.n.0/24      the LAN of commune n, counted by code from 1: gateway .1, computers from .11
     10.PP.240.0/21    access lines, a /30 each: line n starts at 4n; the carrier has +1, the gateway +2
     10.PP.248.0/22    second uplinks, likewise
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inventory.units import Unit
 
 SITES_PER_UPSTREAM = 13  # without --upstreams; eight for a hundred communes
-ROUTER, CONTROL, SERVER, ONE_STOP = 1, 2, 10, 20
+ROUTER, CONTROL, SERVER, ONE_STOP, DNS = 1, 2, 10, 20, 53
 GATEWAY, FIRST_COMPUTER = 1, 11
 
 

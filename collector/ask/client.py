@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _TIMEOUT_SECONDS = 15
+_LONG_TIMEOUT_SECONDS = 300
 
 
 class AskError(Exception):
@@ -41,18 +42,25 @@ class Client:
 
     def get(self, path: str, *names: str, **query: object) -> Any:
         """Return the answer to a GET of `path`; `names` are further parts of it, `query` what is asked."""
-        asked = "".join(f"/{quote(name, safe='')}" for name in names)
-        return self._ask("GET", f"{path}{asked}?{urlencode({k: v for k, v in query.items() if v is not None})}")
+        return _document(self._ask("GET", f"{path}{_parts(names)}?{_query(query)}"))
+
+    def text(self, path: str, *names: str, **query: object) -> str:
+        """Return the answer to a GET as it is: a page, a table, a draft."""
+        return self._ask("GET", f"{path}{_parts(names)}?{_query(query)}", timeout=_LONG_TIMEOUT_SECONDS).decode()
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the answer to a POST."""
-        return self._ask("POST", path, json.dumps(body).encode())
+        return _document(self._ask("POST", path, json.dumps(body).encode()))
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+    def delete(self, path: str, *names: str) -> None:
+        """Take something away."""
+        self._ask("DELETE", path + _parts(names))
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, timeout: float = _TIMEOUT_SECONDS) -> bytes:
         request = urllib.request.Request(self._url + path, body, self._headers, method=method)  # noqa: S310  (checked)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._context) as answer:  # noqa: S310
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=timeout, context=self._context) as answer:  # noqa: S310
+                return bytes(answer.read())
         except urllib.error.HTTPError as exc:
             raise AskError(_words(exc)) from None
         except urllib.error.URLError as exc:
@@ -62,6 +70,13 @@ class Client:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say whom to ask, as whom, and how to print it."""
+    add_address(parser)
+    parser.add_argument("--language", choices=("vi", "en"), default="en")
+    parser.add_argument("--json", action="store_true", help="the collector's own answer, for programs")
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
     """Add the options that say whom to ask, and as whom."""
     url = os.environ.get("NHIP_URL", DEFAULT_URL)
     parser.add_argument("--url", default=url, help="the collector; default %(default)s, or the variable NHIP_URL")
@@ -69,8 +84,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--token-file", type=Path, metavar="FILE", help="file with a token; not needed beside `nhip up`"
     )
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authority of the collector's certificate")
-    parser.add_argument("--language", choices=("vi", "en"), default="en")
-    parser.add_argument("--json", action="store_true", help="the collector's own answer, for programs")
+
+
+def _parts(names: tuple[str, ...]) -> str:
+    return "".join(f"/{quote(name, safe='')}" for name in names)
+
+
+def _query(query: dict[str, object]) -> str:
+    return urlencode({name: value for name, value in query.items() if value is not None})
+
+
+def _document(answer: bytes) -> Any:
+    try:
+        return json.loads(answer) if answer else None
+    except ValueError as exc:
+        raise AskError(f"the answer is not a collector's: {exc}") from None
 
 
 def _words(exc: urllib.error.HTTPError) -> str:

@@ -1,4 +1,4 @@
-"""`nhip status [SITE]` and `nhip incidents list|show|acknowledge`."""
+"""`nhip status [SITE]` and `nhip incidents list|show|acknowledge|assign|comment|resolve|serious|report`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from collector.ask.client import AskError, Client, add_options
 
@@ -21,6 +22,15 @@ _WORDS = {
     "en": {"since": "since", "loss": "loss", "none": "no incident", "by": "acknowledged by"},
     "vi": {"since": "từ", "loss": "mất gói", "none": "không có sự cố", "by": "đã tiếp nhận:"},
 }
+_ON_ONE = {
+    "show": "one incident with its timeline",
+    "acknowledge": "say that you are at it",
+    "assign": "say whose it is",
+    "comment": "add a comment",
+    "resolve": "end it by hand: what it was about is gone for good, or known to be over",
+    "serious": "call it serious: its reports are due in 24 and 72 hours",
+    "report": "a report of a serious one, drafted from its timeline, as Markdown",
+}
 _WORST_FIRST = ("red", "yellow", "unknown", "green")
 
 
@@ -33,31 +43,38 @@ def status(argv: list[str]) -> int:
     )
     parser.add_argument("site", nargs="?", metavar="SITE", help="one site with its signals; all sites without")
     add_options(parser)
-    return _answer(parser.parse_args(argv), _status)
+    return answered(parser.parse_args(argv), _status)
 
 
 def incidents(argv: list[str]) -> int:
-    """List, show or acknowledge incidents: exit code 0, or 3 when the collector cannot be asked."""
+    """List, show or act on incidents: exit code 0, or 3 when the collector cannot be asked or refuses."""
     parser = argparse.ArgumentParser(
         prog="nhip incidents",
-        description="What is open, what was, and taking one on.",
+        description="What is open, what was, what is done about it. All but list, show and report need an operator.",
         epilog="Example: nhip incidents acknowledge 000012 --comment 'on my way' --token-file ~/token",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listed = commands.add_parser("list", help="incidents, newest first")
     listed.add_argument("--state", choices=("open", "resolved", "all"), default="open")
     listed.add_argument("--site", metavar="SITE")
-    shown = commands.add_parser("show", help="one incident with its timeline")
-    taken = commands.add_parser("acknowledge", help="say that you are at it (needs an operator's token)")
-    taken.add_argument("--comment", default="", metavar="TEXT")
-    for command in (shown, taken):
+    add_options(listed)
+    for name, words in _ON_ONE.items():
+        command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         command.add_argument("incident", metavar="ID")
-    for command in (listed, shown, taken):
+        if name == "assign":
+            command.add_argument("--to", required=True, metavar="NAME")
+        elif name == "serious":
+            command.add_argument("--no", action="store_true", help="it is not")
+        elif name == "report":
+            command.add_argument("--hours", type=int, default=24, help="24 or 72; default %(default)s")
+        if name not in ("show", "report"):
+            command.add_argument("--comment", default="", metavar="TEXT", required=name == "comment")
         add_options(command)
-    return _answer(parser.parse_args(argv), _incidents)
+    return answered(parser.parse_args(argv), _incidents)
 
 
-def _answer(options: argparse.Namespace, ask: Callable[[Client, argparse.Namespace], int]) -> int:
+def answered(options: argparse.Namespace, ask: Callable[[Client, argparse.Namespace], int]) -> int:
+    """Do as a command says; exit code 3, and a line, where the collector does not answer or refuses."""
     try:
         return ask(Client(options.url, options.token_file, options.ca_file), options)
     except AskError as exc:
@@ -92,9 +109,13 @@ def _incidents(client: Client, options: argparse.Namespace) -> int:
         told = client.get(path, options.incident)
         lines = [_incident(told, options.language)]
         lines += [f"    {_local(line['at'])}  {line['text'][options.language]}" for line in told["timeline"]]
+    elif options.command == "report":
+        print(client.text(path, options.incident, "report", hours=options.hours, language=options.language), end="")
+        return 0
     else:
-        client.get(path, options.incident)  # a mistyped number is said before anything is changed
-        told = client.post(f"{path}/{options.incident}/acknowledge", {"comment": options.comment})
+        body = {name: getattr(options, name) for name in ("comment", "to") if hasattr(options, name)}
+        more = {"serious": not options.no} if options.command == "serious" else {}
+        told = client.post(f"{path}/{quote(options.incident, safe='')}/{options.command}", {**body, **more})
         lines = [_incident(told, options.language)]
     print(json.dumps(told, ensure_ascii=False, indent=2) if options.json else "\n".join(lines))
     return 0
@@ -121,10 +142,11 @@ def _signal(signal: dict[str, Any], language: str) -> str:
 def _incident(incident: dict[str, Any], language: str) -> str:
     until = f" – {_local(incident['resolved_at'])}" if "resolved_at" in incident else ""
     taken = f"  {_WORDS[language]['by']} {incident['acknowledged_by']}" if "acknowledged_by" in incident else ""
-    where = f"{incident['site_name']} ({incident['site']})"
+    where = f"{incident['site_name']} ({incident['site']})" if incident["site"] else incident["site_name"]
+    to = f"  → {incident['assigned_to']}" if "assigned_to" in incident else ""
     return (
         f"{incident['id']}  {incident['state']:<8}  {_local(incident['began_at'])}{until}  {where}:"
-        f" {incident['cause']['text'][language]}{taken}"
+        f" {incident['cause']['text'][language]}{taken}{to}"
     )
 
 

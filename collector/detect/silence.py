@@ -53,7 +53,8 @@ class Silence:
         self.nodes_at: dict[str, list[Node]] = {}
         self._doubts: dict[str, Doubt] = {}
         self._grace = self.timeout + int(grace_seconds * 1e9)
-        self._resumed_at = 0
+        self.resumed_at = 0
+        """When the collector last began again, having been away."""
         self.due = _NEVER
         """No deadline comes before it: a tick before then costs nothing."""
 
@@ -119,7 +120,7 @@ class Silence:
         Nor can anybody have been heard after `now`: where the clock was put back meanwhile, waiting for it to catch up
         would hide every silence until then.
         """
-        self._resumed_at = now
+        self.resumed_at = now
         self.due = 0
         self.heard_at = {node: min(at, now) for node, at in self.heard_at.items()}
 
@@ -141,7 +142,7 @@ class Silence:
             "heard_at": [[*node, at] for node, at in self.heard_at.items()],
             "silent": sorted(self.silent),
             "doubts": [[site, *doubt] for site, doubt in self._doubts.items()],
-            "resumed_at": self._resumed_at,
+            "resumed_at": self.resumed_at,
         }
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -150,7 +151,7 @@ class Silence:
             self._watch((site, node), at)
         self.silent = {(site, node) for site, node in saved["silent"]}
         self._doubts = {site: Doubt(*doubt) for site, *doubt in saved.get("doubts", [])}
-        self._resumed_at = saved["resumed_at"]
+        self.resumed_at = saved["resumed_at"]
         self.due = 0
 
     def _watch(self, node: Node, at: int) -> None:
@@ -162,14 +163,14 @@ class Silence:
 
     def _deadline(self, node: Node, last: int) -> int:
         """Return when a node last heard at `last` becomes silent."""
-        usual = last + self.timeout if last > self._resumed_at else max(last, self._resumed_at) + self._grace
+        usual = last + self.timeout if last > self.resumed_at else max(last, self.resumed_at) + self._grace
         doubt = self._doubts.get(node[0])
         return _on_grid(usual if doubt is None else min(usual, self._hasty(node[0], doubt)))
 
     def _hasty(self, site: str, doubt: Doubt) -> int:
         heard_at = self._site_heard_at(site) or 0
-        if heard_at <= self._resumed_at and not doubt.certain:
-            return _NEVER
+        if heard_at <= self.resumed_at and not doubt.certain:
+            heard_at = self.resumed_at  # nobody could be heard before; whoever was seen since is in no doubt
         return max(heard_at + doubt.patience, doubt.cast_at)
 
 

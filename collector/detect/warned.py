@@ -48,8 +48,13 @@ _WORDS = {
 }
 
 
+_OVER = {"vi": "{metric} trở lại như thường lệ", "en": "{metric} is as usual again"}
+
+
 def words(warned: Warned, metric: str) -> dict[str, str]:
-    """Say a warning in Vietnamese and English."""
+    """Say a warning, or its end, in Vietnamese and English."""
+    if not warned.now:
+        return {language: text.format(metric=metric) for language, text in _OVER.items()}
     told = {
         "metric": metric,
         "value": say(metric, warned.value),

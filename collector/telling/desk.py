@@ -89,13 +89,13 @@ class Desk:
         self.loop = Loop("tell-desk", self.turn, clock)
 
     def turn(self) -> int | None:
-        """Plan every notice, and every call that is due; return when the next one is."""
+        """Plan all news, and every call that is due; return when the next one is."""
         now = self._clock()
         planned = False
-        for number, notice in self._outbox.unplanned():
-            told = self._outbox.told(notice.incident.id)
-            deliveries = self._planner.plan(notice, told, now)
-            self._outbox.plan(number, notice.incident.id, deliveries, now)
+        for number, news in self._outbox.unplanned():
+            told = self._outbox.told(news.incident.id)
+            deliveries = self._planner.plan(news, told, now)
+            self._outbox.plan(number, news.incident.id, deliveries, now)
             planned = planned or bool(deliveries)
         if planned:
             self._planned()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from collector.naming import Names
 from collector.telling import words
-from collector.topology import Topology
 from collector.words import cause, lasted, local, seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collector.config import Config
-    from collector.incident import Evidence, Incident, Place
+    from collector.incident import Evidence, Incident
 
 _SITES_NAMED = 8
 _SEEN = 3
@@ -21,34 +21,22 @@ _LATE = 120 * 1_000_000_000
 _WORST = {"red": 0, "yellow": 1}
 
 
-class Names:
-    """What people call sites, upstreams and services, and how many people a site serves."""
+class Known:
+    """What is known beside incidents: what things are called, how many people a site serves, where the board is."""
 
     def __init__(self, config: Config) -> None:
         """Know what the configuration knows."""
-        self.sites = {site.site: site.name for site in config.sites}
+        self.names = Names(config)
         self.populations = {site.site: site.population for site in config.sites if site.population}
-        self.upstreams = dict(Topology.of(config).names)
-        self.services = {service.service: service.name or service.service for service in config.services}
         self.board = config.telling.board_url.rstrip("/")
 
-    def place(self, place: Place) -> str:
-        """Return what people call the thing at a place."""
-        if place.kind in ("upstream", "redundancy"):
-            return self.upstreams.get(place.name, place.name)
-        return self.services.get(place.name, place.name) if place.kind == "service" else place.name
-
-    def site(self, site: str) -> str:
-        """Return a site's name with its code: `Phường Cái Khế (31120)`."""
-        name = self.sites.get(site, site)
-        return site if name == site else f"{name} ({site})"
-
     def where(self, incident: Incident, language: str) -> str:
-        """Return where an incident is, for a title."""
+        """Return where an incident is, for a title: `Phường Cái Khế (31120)`."""
         place = incident.place
-        if place.site and place.kind != "collector":
-            return self.site(place.site)
-        return self.place(place) or {"vi": "Trung tâm dữ liệu", "en": "Data centre"}[language]
+        if place.kind == "collector":
+            return {"vi": "Trung tâm dữ liệu", "en": "Data centre"}[language]
+        name = self.names.where(place)
+        return f"{name} ({place.site})" if place.site and name != place.site else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +50,10 @@ class Telling:
     """For how long nobody has taken it on, in a step of an escalation."""
 
 
-def facts(telling: Telling, names: Names, language: str, now: int) -> dict[str, Any]:
+def facts(telling: Telling, known: Known, language: str, now: int) -> dict[str, Any]:
     """Return everything that a template may say. What is not known is empty or 0, never absent."""
     incident, what = telling.incident, telling.what
-    name, lost = names.place(incident.place), _lost(incident)
+    name, lost = known.names.place(incident.place), _lost(incident)
     over = incident.resolved_at is not None and what in ("resolved", "over", "digest")
     ended = incident.resolved_at if over else None
     return {
@@ -75,19 +63,19 @@ def facts(telling: Telling, names: Names, language: str, now: int) -> dict[str, 
         "incident": incident.id,
         "severity": incident.severity,
         "kind": incident.place.kind,
-        "where": names.where(incident, language),
-        "cause": cause(incident.place, incident.cause, name=name, lost=lost)[language],
+        "where": known.where(incident, language),
+        "cause": cause(incident.place, incident.cause, name=name, lost=lost, warning=not incident.told)[language],
         "since": local(incident.began_at),
         "until": local(ended) if ended is not None else "",
         "lasted": lasted((ended if ended is not None else now) - incident.began_at, language),
         "sites": lost,
-        "site_names": _site_names(incident, names),
-        "people": sum(names.populations.get(site, 0) for site in set(incident.sites)),
+        "site_names": _site_names(incident, known.names),
+        "people": sum(known.populations.get(site, 0) for site in set(incident.sites)),
         "seen": [] if over else [seen(item, language) for item in _shown(incident)],
-        "first": "" if over else words.first_steps(_key(incident), language, name),
+        "first": "" if over else words.first_steps(_key(incident), language, name or incident.place.name),
         "unanswered_minutes": telling.minutes,
         "late": lasted(now - telling.at, language) if now - telling.at > _LATE and what != "digest" else "",
-        "link": f"{names.board}/incident/{incident.id}" if names.board else "",
+        "link": f"{known.board}/incident/{incident.id}" if known.board else "",
     }
 
 
@@ -98,7 +86,7 @@ def _lost(incident: Incident) -> int:
 
 
 def _site_names(incident: Incident, names: Names) -> str:
-    shown = [names.sites.get(site, site) for site in incident.sites if site]
+    shown = [names.site(site) for site in incident.sites if site]
     return ", ".join(shown[:_SITES_NAMED]) + (", …" if len(shown) > _SITES_NAMED else "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from collector.telling.facts import Names, Telling, facts
+from collector.telling.facts import Known, Telling, facts
 from collector.telling.words import PHRASES
 from collector.words import lasted
 
@@ -34,9 +34,9 @@ class Message:
 class Writer:
     """Writes messages."""
 
-    def __init__(self, templates: Templates, names: Names) -> None:
-        """Write by `templates`, with these names."""
-        self._templates, self.names = templates, names
+    def __init__(self, templates: Templates, known: Known) -> None:
+        """Write by `templates`, with what is known."""
+        self._templates, self._known = templates, known
 
     def write(self, parcel: Parcel, language: str, now: int) -> Message:
         """Return the message that a parcel is."""
@@ -45,12 +45,12 @@ class Writer:
         if len(tellings) > 1 or parcel.digest:
             title, body = self._several(tellings, language, now, digest=parcel.digest)
             return Message(title, body, "digest" if parcel.digest else "summary", not parcel.loud, "", tellings)
-        title, body = self._templates.write(language, facts(first, self.names, language, now))
+        title, body = self._templates.write(language, facts(first, self._known, language, now))
         return Message(title, body, first.what, not parcel.loud, thread_of(first), tellings)
 
     def _several(self, tellings: Sequence[Telling], language: str, now: int, *, digest: bool) -> tuple[str, str]:
         phrases = PHRASES[language]
-        told = [facts(telling, self.names, language, now) for telling in tellings]
+        told = [facts(telling, self._known, language, now) for telling in tellings]
         over = sum(not telling.incident.open for telling in tellings)
         red = any(telling.incident.open and telling.incident.severity == "red" for telling in tellings)
         title = (phrases.digest if digest else phrases.summary).format(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from collector.database import drills, incidents, notices, outbox, timeline
+from collector.database import drills, incidents, news, outbox, timeline
 from collector.record import incident_of
 from collector.telling.drill import Drill
 from collector.telling.facts import Telling
 from collector.telling.parcels import Waiting
-from collector.telling.plan import ALARMS, Notice
+from collector.telling.plan import ALARMS, News
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,13 +42,13 @@ class Outbox:
 
     # Planning.
 
-    def unplanned(self) -> list[tuple[int, Notice]]:
-        """Return notices that nobody has planned, each with its number, oldest first."""
-        query = sa.select(notices.c.id.label("notice"), notices.c.what, notices.c.at, incidents).join(incidents)
-        query = query.where(notices.c.planned_at.is_(None)).order_by(notices.c.id).limit(_MOST)
+    def unplanned(self) -> list[tuple[int, News]]:
+        """Return news that nobody has planned, each with its number, oldest first."""
+        query = sa.select(news.c.id.label("news"), news.c.what, news.c.at, incidents).join(incidents)
+        query = query.where(news.c.planned_at.is_(None)).order_by(news.c.id).limit(_MOST)
         with self.database.connect() as db:
             rows = db.execute(query).mappings().all()
-        return [(row["notice"], Notice(incident_of(row), row["what"], row["at"])) for row in rows]
+        return [(row["news"], News(incident_of(row), row["what"], row["at"])) for row in rows]
 
     def told(self, incident: str) -> dict[str, str]:
         """Return the channels that an incident's beginning goes or went to, and whom each reaches."""
@@ -56,8 +56,8 @@ class Outbox:
         with self.database.connect() as db:
             return {row.channel: row.who for row in db.execute(query.order_by(outbox.c.id))}
 
-    def plan(self, notice: int | None, incident: str | None, deliveries: Iterable[Delivery], now: int) -> None:
-        """Write what goes out, and that its notice is planned."""
+    def plan(self, number: int | None, incident: str | None, deliveries: Iterable[Delivery], now: int) -> None:
+        """Write what goes out, and that the news of this number is planned."""
         with self.database.begin() as db:
             for each in deliveries:
                 row = {
@@ -65,13 +65,13 @@ class Outbox:
                     "loud": each.loud, "who": each.who, "minutes": each.minutes, "due_at": each.due_at, "attempts": 0,
                 }  # fmt: skip
                 db.execute(insert(outbox).values(row).on_conflict_do_nothing())
-            if notice is not None:
-                db.execute(sa.update(notices).where(notices.c.id == notice).values(planned_at=now))
+            if number is not None:
+                db.execute(sa.update(news).where(news.c.id == number).values(planned_at=now))
 
     def unanswered(self) -> list[Unanswered]:
         """Return open red incidents that have rung and that nobody has taken on since."""
-        alarm_at = sa.func.max(notices.c.at).label("alarm_at")
-        alarms = sa.select(notices.c.incident, alarm_at).where(notices.c.what.in_(ALARMS)).group_by(notices.c.incident)
+        alarm_at = sa.func.max(news.c.at).label("alarm_at")
+        alarms = sa.select(news.c.incident, alarm_at).where(news.c.what.in_(ALARMS)).group_by(news.c.incident)
         alarm = alarms.subquery()
         taken = sa.exists().where(
             timeline.c.incident == incidents.c.id, timeline.c.kind.in_(_TAKEN), timeline.c.at >= alarm.c.alarm_at

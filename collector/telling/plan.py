@@ -22,7 +22,7 @@ ALARMS: Final = frozenset({"opened", "escalated", "reopened"})
 _MINUTE: Final = 60 * 1_000_000_000
 
 
-class Notice(NamedTuple):
+class News(NamedTuple):
     """What the judge wants told of an incident, as it stands now."""
 
     incident: Incident
@@ -61,37 +61,37 @@ class Planner:
         self._traits = traits
         self._digests: list[time] = [clock_of(text) for text in config.telling.digest_at]
 
-    def plan(self, notice: Notice, told: Mapping[str, str], now: int) -> list[Delivery]:
-        """Return what goes out for a notice. `told` are channels that have heard of the incident, and whom they reach.
+    def plan(self, news: News, told: Mapping[str, str], now: int) -> list[Delivery]:
+        """Return what goes out for news. `told` are channels that have heard of the incident, and whom they reach.
 
         Who heard of a beginning hears of the end, whatever the hour. An incident that has outgrown its route is told,
         as a new one, to those whom it is for now.
         """
-        incident, what = notice.incident, notice.what
+        incident, what = news.incident, news.what
         called = self.book.called(Subject.of(incident), now).channels
         if what == "digest":
-            return self._quietly(notice, called, now)
+            return self._quietly(news, called, now)
         if what in ALARMS or what == "due":
-            return [_loud(notice, channel, who, now) for channel, who in {**told, **called}.items()]
+            return [_loud(news, channel, who, now) for channel, who in {**told, **called}.items()]
         if what == "resolved":
-            return [_loud(notice, channel, who, now) for channel, who in told.items()]
+            return [_loud(news, channel, who, now) for channel, who in told.items()]
         planned = [
-            Delivery(channel, what, notice.at, now, loud=False, who=who)
+            Delivery(channel, what, news.at, now, loud=False, who=who)
             for channel, who in told.items()
             if (traits := self._traits.get(channel, Traits())).updates or traits.program
         ]
         if incident.open and incident.severity == "red" and told:
-            late = Notice(incident, "opened", notice.at)
+            late = News(incident, "opened", news.at)
             planned += [_loud(late, channel, who, now) for channel, who in called.items() if channel not in told]
         return planned
 
-    def _quietly(self, notice: Notice, called: Mapping[str, str], now: int) -> list[Delivery]:
+    def _quietly(self, news: News, called: Mapping[str, str], now: int) -> list[Delivery]:
         planned = []
         for channel, who in called.items():
             program = self._traits.get(channel, Traits()).program
             if program or self._digests:
                 due_at = now if program else next_at(self._digests, self.book.zone, now)
-                planned.append(Delivery(channel, "digest", notice.at, due_at, loud=False, who=who))
+                planned.append(Delivery(channel, "digest", news.at, due_at, loud=False, who=who))
         return planned
 
     def unanswered(
@@ -121,8 +121,8 @@ class Planner:
         ], min(ahead, default=None)
 
 
-def _loud(notice: Notice, channel: str, who: str, now: int) -> Delivery:
-    return Delivery(channel, notice.what, notice.at, now, loud=True, who=who)
+def _loud(news: News, channel: str, who: str, now: int) -> Delivery:
+    return Delivery(channel, news.what, news.at, now, loud=True, who=who)
 
 
 def _steps(escalation: Escalation, alarm_at: int, now: int) -> list[tuple[int, Step]]:

@@ -141,9 +141,9 @@ def _line(exc: BaseException, filename: str | None) -> int:
 def _samples(language: str) -> list[dict[str, Any]]:
     """Return the facts of messages of every sort, as a template may meet them."""
     from collector.config import Config  # noqa: PLC0415  (likewise)
-    from collector.telling.facts import Names, Telling, facts  # noqa: PLC0415  (it reads the configuration)
+    from collector.telling.facts import Known, Telling, facts  # noqa: PLC0415  (it reads the configuration)
 
-    names = Names(Config())
+    known = Known(Config())
     second = 1_000_000_000
     shown = Evidence(node="gateway", check="icmp_echo", target="10.0.0.1", metric="loss_ratio", level="red", at=second)
     one = Incident(id="1", place=Place("path", "1", "x"), began_at=1, opened_at=2, evidence={1: shown}, reached=["1"])
@@ -152,4 +152,4 @@ def _samples(language: str) -> list[dict[str, Any]]:
         id="2", place=Place("upstream", "", "x"), began_at=1, opened_at=2, reached=["1", "2"], resolved_at=end
     )
     late = 4000 * second
-    return [facts(Telling(i, what, 0, 10), names, language, late) for what in HEADLINES for i in (one, many)]  # type: ignore[arg-type]  # keys of HEADLINES are what may be said
+    return [facts(Telling(i, what, 0, 10), known, language, late) for what in HEADLINES for i in (one, many)]  # type: ignore[arg-type]  # keys of HEADLINES are what may be said

@@ -12,15 +12,13 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from collector.incident import Evidence, Place
-from collector.orders import Alert, External, entry_of
-from collector.pipeline import Arrival
+from collector.orders import Alert, External
 from collector.web.body import read_body
 from collector.web.problems import Problem
 
 if TYPE_CHECKING:
-    from collector.journal import JournalError
-    from collector.pipeline import Pipeline
     from collector.web.access import Access
+    from collector.web.ordering import Ordering
 
 _MOST_BYTES = 4_000_000
 _LONGEST = 500
@@ -45,7 +43,7 @@ class Hook(msgspec.Struct, kw_only=True):
     alerts: list[HookAlert]
 
 
-def alertmanager_routes(access: Access, pipeline: Pipeline, own_site: str) -> APIRouter:
+def alertmanager_routes(access: Access, ordering: Ordering, own_site: str) -> APIRouter:
     """Return the route for Alertmanagers."""
     router = APIRouter(tags=["alertmanager"])
 
@@ -59,27 +57,10 @@ def alertmanager_routes(access: Access, pipeline: Pipeline, own_site: str) -> AP
         access.require(request, "operator")
         alerts = alerts_of(await read_body(request, _MOST_BYTES), own_site)
         if alerts:
-            await _journalled(pipeline, External(alerts))
+            await asyncio.to_thread(ordering.give, External(alerts))
         return Response(status_code=204)
 
     return router
-
-
-async def _journalled(pipeline: Pipeline, order: External) -> None:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[JournalError | None] = loop.create_future()
-
-    def answer(problem: JournalError | None) -> None:
-        if not done.done():  # the caller may have gone away meanwhile
-            done.set_result(problem)
-
-    def tell(problem: JournalError | None) -> None:
-        loop.call_soon_threadsafe(answer, problem)
-
-    pipeline.put(Arrival(entry_of(order, 0), None, tell))
-    problem = await done
-    if problem is not None:
-        raise Problem(503, str(problem), retry_after=5)
 
 
 def alerts_of(body: bytes, own_site: str) -> list[Alert]:

@@ -27,12 +27,6 @@ State = Literal["open", "resolved", "all"]
 VERSION = "0.1.0"
 
 
-class Comment(BaseModel):
-    """What a person adds."""
-
-    comment: str = Field(default="", max_length=2_000)
-
-
 class Asked(BaseModel, extra="forbid"):
     """A question about metrics: of which check, from when to when, how fine."""
 
@@ -91,14 +85,6 @@ def api_routes(
     def incident(request: Request, incident: str) -> Json:
         access.require(request, "viewer")
         return Json(_found(history.incident(incident), incident))
-
-    @router.post("/api/v1/incidents/{incident}/acknowledge", tags=["incidents"], summary="Say that somebody is at it")
-    def acknowledge(request: Request, incident: str, body: Comment | None = None) -> Json:
-        token = access.require(request, "operator")
-        told = history.acknowledge(incident, by=f"{token.role} #{token.id}", comment=body.comment if body else "")
-        told = _found(told, incident)
-        events.incident({name: value for name, value in told.items() if name != "timeline"})
-        return Json(told)
 
     @router.get("/api/v1/series", tags=["series"], summary="Metrics of one check over time")
     def series(request: Request, asked: Annotated[Asked, Query()]) -> Json:

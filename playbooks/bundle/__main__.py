@@ -73,7 +73,7 @@ def _build(options: argparse.Namespace) -> int:
     state = "built" if any(changed) else "is as it was"
     print(f"bundle {version} {state}: {size / 1e6:.0f} MB in {bundle}, {time.monotonic() - began:.0f} s")
     if left_out:
-        print(f'left out, being large: {" ".join(left_out)} (make bundle BUNDLE_EXTRAS="{" ".join(left_out)}")')
+        print(f"left out, being large: {' '.join(left_out)}; BUNDLE_EXTRAS names those to take, or all")
     return 0
 
 

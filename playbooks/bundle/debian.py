@@ -86,8 +86,14 @@ class Apt:
         self.run("apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")
 
     def resolve(self, names: Iterable[str]) -> set[str]:
-        """Return `name=version` of these packages and of all that they depend on."""
-        return installs(self.run("apt-get", "-qq", "--simulate", "install", *names))
+        """Return `name=version` of these packages and of all that they depend on, also where some exclude others."""
+        names = list(names)
+        try:
+            return installs(self.run("apt-get", "-qq", "--simulate", "install", *names))
+        except BundleError:
+            if len(names) == 1:
+                raise
+        return set().union(*(self.resolve([name]) for name in names))
 
     def describe(self, chosen: Iterable[str]) -> list[Package]:
         """Return the index entries of `name=version` packages."""

@@ -1,4 +1,8 @@
-"""Which Debian packages the roles install, as their defaults say it: `ROLE_packages` and `ROLE_…_packages`."""
+"""Which Debian packages the roles may install, as their defaults say it.
+
+That is everything in `ROLE_packages`, `ROLE_…_packages` and `ROLE_packages_by_…`: lists, lists by a choice, and names
+that stand between quotes in an expression. Which of them a host takes is decided there; the bundle has them all.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")  # Debian Policy, 5.6.1
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def declared(roles: Path) -> dict[str, tuple[str, ...]]:
@@ -22,11 +27,12 @@ def declared(roles: Path) -> dict[str, tuple[str, ...]]:
         role = path.parent.parent.name
         names = []
         for variable, value in load_yaml(path, dict[str, Any]).items():
-            if re.fullmatch(rf"{role}_(.+_)?packages", variable):
-                problems += [(f"{path}: $.{variable}", words) for words in _wrong(value)]
-                names += value if isinstance(value, list) else []
+            if re.fullmatch(rf"{role}_(.+_)?packages(_by_.+)?", variable):
+                there = _names(value)
+                problems += [(f"{path}: $.{variable}", words) for words in map(_wrong, there) if words]
+                names += there
         if names:
-            found[role] = tuple(names)
+            found[role] = tuple(dict.fromkeys(names))
     if problems:
         raise ConfigError(problems)
     return found
@@ -54,11 +60,15 @@ def chosen(
     return {role: names for role, names in kept.items() if names}, tuple(sorted(left_out))
 
 
-def _wrong(value: object) -> list[str]:
-    if not isinstance(value, list):
-        return [f"{value!r} is not a list of packages"]
-    return [
-        f"{name!r} is not the name of a Debian package; conditions belong into tasks, so that all can be bundled"
-        for name in value
-        if not (isinstance(name, str) and _PACKAGE.fullmatch(name))
-    ]
+def _names(value: object) -> list[Any]:
+    if isinstance(value, str) and "{{" in value:
+        return _QUOTED.findall(value)
+    if isinstance(value, dict):
+        return [name for part in value.values() for name in _names(part)]
+    return value if isinstance(value, list) else [value]
+
+
+def _wrong(name: object) -> str:
+    if isinstance(name, str) and _PACKAGE.fullmatch(name):
+        return ""
+    return f"{name!r} is not the name of a Debian package: the bundle could not have it"

@@ -97,3 +97,32 @@ async def test_an_unknown_incident_or_site_is_said_plainly(page: Page, collector
     await expect(page.get_by_text("Không có sự cố nào mang mã này.")).to_be_visible()
     await page.goto(f"{collector.url}/site/none")
     await expect(page.get_by_text("Không có điểm nào mang mã này.")).to_be_visible()
+
+
+async def test_what_many_sites_share_is_named_as_such_and_leads_to_each_of_them(
+    page: Page, collector: FakeCollector
+) -> None:
+    text = {"vi": "Điểm kết nối Một mất kết nối: 2 điểm phía sau không liên lạc được", "en": "One is down"}
+    cause = {"kind": "upstream", "place": "pop_1", "text": text}
+    shared = make_incident(3, "", "Điểm kết nối Một", cause=cause, sites=["31120", "31121"], evidence=[], serious=True,
+                           reports=[{"hours": 24, "due_at": ago(-86_400)}], assigned_to="Lan")  # fmt: skip
+    collector.put_incident(shared)
+    await page.goto(collector.url)
+    card = page.locator(OPEN).first
+    await expect(card).to_contain_text("Điểm kết nối Một (2) · Điểm kết nối")
+    await card.locator(".incident-what").click()
+    for words in ("báo cáo 24 giờ: hạn", "Giao cho", "Lan", "Phường Tân An"):
+        await expect(page.locator(".facts")).to_contain_text(words)
+    await page.locator(".facts .site-links a").last.click()
+    await expect(page).to_have_url(f"{collector.url}/site/31121")
+
+
+@pytest.mark.parametrize(
+    "kind", ["line", "power", "off", "agent", "delivery", "impaired", "redundancy", "clock", "collector"]
+)
+async def test_every_cause_has_a_name(page: Page, collector: FakeCollector, kind: str) -> None:
+    text = {"vi": "Một điều đã xảy ra", "en": "Something has happened"}
+    collector.put_incident(make_incident(4, "31121", "Phường Tân An", cause={"kind": kind, "place": "", "text": text}))
+    await page.goto(collector.url)
+    await expect(page.locator(OPEN).first).to_contain_text("Một điều đã xảy ra")
+    await expect(page.locator(OPEN).first.locator(".incident-where")).not_to_contain_text("undefined")

@@ -120,6 +120,34 @@ def service(name: str, *targets: str) -> dict[str, Any]:
             {"sites": [{"site": "1", "name": "A"}, {"site": "2", "name": "B"}, {"site": "1", "name": "C"}]},
             "$.sites[2]: '1' is given twice; first at $.sites[0]",
         ),
+        (
+            {"upstreams": [{"upstream": "a", "parent": "a"}]},
+            "$.upstreams[0].parent: leads back to itself: a → a",
+        ),
+        (
+            {"upstreams": [{"upstream": "a", "parent": "c"}]},
+            "$.upstreams[0].parent: no upstream 'c' is listed; there are: a",
+        ),
+        (
+            {"upstreams": [{"upstream": "a"}], "sites": [{"site": "1", "name": "A", "second_upstream": "b"}]},
+            "$.sites[0].second_upstream: no upstream 'b' is listed; there are: a",
+        ),
+        (
+            {"sites": [{"site": "1", "name": "A", "upstream": "a", "second_upstream": "a"}]},
+            "$.sites[0].second_upstream: 'a' is the first one too: a second line that shares it protects from nothing",
+        ),
+        (
+            {"limits": [{"check": "tcp_connect", "metric": "rtt_seconds", "yellow": {"enter": 1, "leave": 1}}]},
+            "$.limits[0].metric: tcp_connect gives no 'rtt_seconds'; it gives: success, dns_seconds, connect_seconds",
+        ),
+        (
+            {"maintenance": [{"window": "w", "upstreams": ["a"], "weekly": ["daily 01:00-02:00"]}]},
+            "$.maintenance[0].upstreams: nobody knows 'a'; there are: none",
+        ),
+        (
+            {"maintenance": [{"window": "w", "everything": True, "weekly": ["sunday"]}]},
+            "$.maintenance[0]: weekly 'sunday' is no span of a week; write sun 01:00-03:00 or daily 22:00-23:30",
+        ),
         ({"services": [service("mail")]}, "$.services[0].targets: expected `array` of length >= 1"),
         (
             {"services": [service("mail", "a:25"), service("mail", "b:25")]},

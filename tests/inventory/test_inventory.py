@@ -223,7 +223,7 @@ CASES = {
         ["stamp has no metric 'jitter_seconds'"],
     ),
     "a name that stands for nothing": (
-        'server: "{{ data_centre_address }}"',
+        'server: "{{ data_centre_dns }}"',
         'server: "{{ data_center_address }}"',
         ["there is no variable 'data_center_address'"],
     ),

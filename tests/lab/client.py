@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.lab import groups, owner
+from tests.lab import console, groups, owner
 from tests.lab.keys import ssh_options, ssh_settings
 from tests.lab.made import Made
-from tests.lab.places import RUNTIME, Places
+from tests.lab.places import DEFAULT, RUNTIME, Places
 from tests.lab.plan import CONTROL
 from tests.lab.programs import LabError
 
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventory" / "lab"
 _DOWN_SECONDS = 60
-_CONSOLE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Lab:
     """A running lab, spoken to over its owner's socket."""
 
-    def __init__(self, name: str = "province") -> None:
+    def __init__(self, name: str = DEFAULT) -> None:
         """Name it; `up` makes it."""
         self.places = Places(name)
         self._owner: subprocess.Popen[str] | None = None
@@ -39,7 +38,7 @@ class Lab:
     @classmethod
     def up(
         cls,
-        name: str = "province",
+        name: str = DEFAULT,
         *,
         inventory: Path = INVENTORY,
         only: Sequence[str] = (),
@@ -138,10 +137,14 @@ class Lab:
                 sock.sendall(json.dumps({"verb": verb, "with": words}).encode() + b"\n")
                 answer = json.loads(sock.makefile().readline() or "{}")
         except OSError:
-            raise LabError(f"the lab {self.places.name} is not up; type: tests/lab/lab up") from None
+            raise LabError(f"the lab {self.places.name} is not up; type: {self.places.command} up") from None
         if "error" in answer:
             raise LabError(answer["error"])
         return answer.get("answer")
+
+    def within(self, space: str) -> list[str]:
+        """Return what goes before a command that is to run, with this machine's files, in a host's network."""
+        return ["ip", "netns", "exec", self.places.space(space)]
 
     def in_control(self, *argv: str) -> list[str]:
         """Return a command that runs `argv` at the control node."""
@@ -159,18 +162,8 @@ class Lab:
         """Return a command that runs `argv` at a host's console: it works without any network."""
         leader = self._host(host)["leader"]
         if not leader:
-            raise LabError(f"{host} is without power; type: tests/lab/lab power-on {host}")
-        enter = ["nsenter", "--target", str(leader), "--all", "--root", "--wd"]
-        return [
-            *enter,
-            "/usr/bin/env",
-            "-i",
-            f"PATH={_CONSOLE_PATH}",
-            "HOME=/root",
-            "TERM=linux",
-            "LANG=C.UTF-8",
-            *argv,
-        ]
+            raise LabError(f"{host} is without power; type: {self.places.command} power-on {host}")
+        return console.command(leader, *argv)
 
     def ansible_command(self, *words: str, program: str = "ansible-playbook") -> list[str]:
         """Return a command that runs Ansible at the control node with this lab's inventory, key and known hosts.
@@ -190,19 +183,24 @@ class Lab:
             "ANSIBLE_LOCAL_TEMP": folder / "ansible",
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         }
+        if program == "ansible-playbook":
+            words = (*words, "-e", f"acceptance_folder={folder / 'acceptance'}")
+        password = self.places.inventory / ".vault-password"
+        if password.exists():
+            own["ANSIBLE_VAULT_PASSWORD_FILE"] = password
         return self.in_control("env", *(f"{name}={value}" for name, value in own.items()), program, *words)
 
     def ssh(self, host: str, *argv: str, check: bool = True) -> str:
         """Run a command at a host over the network and return its output."""
-        return _output(self.ssh_command(host, *argv), check=check)
+        return _output(self.ssh_command(host, *argv), f"{host}: {' '.join(argv)}", check=check)
 
     def run(self, host: str, *argv: str, check: bool = True) -> str:
         """Run a command at a host's console and return its output."""
-        return _output(self.console_command(host, *argv), check=check)
+        return _output(self.console_command(host, *argv), f"{host}: {' '.join(argv)}", check=check)
 
     def control(self, *argv: str, check: bool = True) -> str:
         """Run a command at the control node and return its output."""
-        return _output(self.in_control(*argv), check=check)
+        return _output(self.in_control(*argv), f"control node: {' '.join(argv)}", check=check)
 
     def _host(self, name: str) -> dict[str, Any]:
         hosts = self.ask("status")["hosts"]
@@ -211,8 +209,8 @@ class Lab:
         return dict(hosts[name])
 
 
-def _output(command: list[str], *, check: bool) -> str:
+def _output(command: list[str], called: str, *, check: bool) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     if check and done.returncode:
-        raise LabError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        raise LabError(f"{called}: exit code {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout

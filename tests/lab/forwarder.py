@@ -27,12 +27,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tests.lab.impairment import ETHERNET_BYTES, Direction, Impairment
 from tests.lab.ntp_shift import shifted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TUNSETIFF, TUNSETCARRIER, TUNSETOFFLOAD = 0x400454CA, 0x400454E2, 0x400454D0
 IFF_TAP_WITHOUT_INFO, IFF_VNET_HDR = 0x0002 | 0x1000, 0x4000
@@ -164,10 +167,7 @@ class Line:
 
 def tap_in(space: str, name: str, mac: str = "", *, bulk: bool = False) -> int:
     """Make a TAP device in a namespace, bring it up, and return its file; the device lives as long as that."""
-    own = os.open("/proc/self/ns/net", os.O_RDONLY)
-    there = os.open(Path("/run/netns", space), os.O_RDONLY)
-    try:
-        _enter(there)
+    with within(space):
         tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP_WITHOUT_INFO | IFF_VNET_HDR))
         # One packet is one packet: frames that are joined would be delayed, lost and counted as one.
@@ -175,6 +175,16 @@ def tap_in(space: str, name: str, mac: str = "", *, bulk: bool = False) -> int:
         words += ["txqueuelen", str(QUEUE_FRAMES), "up"]
         subprocess.run(["ip", "link", "set", "dev", name, *words], check=True, capture_output=True, text=True)
         return tap
+
+
+@contextlib.contextmanager
+def within(space: str) -> Iterator[None]:
+    """Let this thread be in a network namespace for the length of a block."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(Path("/run/netns", space), os.O_RDONLY)
+    try:
+        _enter(there)
+        yield
     finally:
         _enter(own)
         os.close(own)

@@ -1,12 +1,15 @@
-"""Independent judges of a provisioned host, Debian's own: ssh-audit from outside, lynis from within."""
+"""Independent judges of what was provisioned, Debian's: ssh-audit and testssl.sh from outside, lynis from within."""
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +22,30 @@ _MEANT = {
     "PKGS-7388": "security updates come from the data centre's mirror, which is not called security",
     "NETW-2705": "a site has one resolver, the data centre's",
 }
+
+
+_TLS_MEANT = {
+    "cert_revocation": "an authority of our own revokes by giving agents another one",
+    "DNS_CAArecord": "no public authority may know the province's names at all",
+    "engine_problem": "of testssl.sh's own OpenSSL",
+}
+_GOOD = ("OK", "INFO")
+_PROTOCOLS = {
+    "SSLv2": "SSL 2",
+    "SSLv3": "SSL 3",
+    "TLS1": "TLS 1.0",
+    "TLS1_1": "TLS 1.1",
+    "TLS1_2": "TLS 1.2",
+    "TLS1_3": "TLS 1.3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What testssl.sh found: the protocols that are offered, and what it marks, but for what is meant to be so."""
+
+    protocols: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +64,24 @@ def ssh_failures(prefix: Sequence[str], address: str) -> list[str]:
     if "(gen)" not in done.stdout and done.returncode not in (0, 2, 3):
         raise AssertionError(f"ssh-audit could not judge {address}: {done.stdout}{done.stderr}")
     return [line.strip() for line in done.stdout.splitlines() if "[fail]" in line]
+
+
+def tls(prefix: Sequence[str], address: str, authority: str) -> Tls:
+    """Let testssl.sh judge the server at `address`; `prefix` runs a command at the control node."""
+    with tempfile.TemporaryDirectory() as folder:
+        believed, report = Path(folder, "ca.pem"), Path(folder, "report.json")
+        believed.write_text(authority, encoding="ascii")
+        quiet = ("--quiet", "--color", "0", "--warnings", "off", "--connect-timeout", "10", "--openssl-timeout", "10")
+        what = ("--protocols", "--server-defaults", "--fs", "--header", "--vulnerable")
+        command = [*prefix, "testssl", *quiet, *what, "--add-ca", str(believed), "--jsonfile", str(report), address]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        assert report.exists(), f"testssl.sh could not judge {address}: {done.stdout}{done.stderr}"
+        found = json.loads(report.read_text(encoding="utf-8"))
+    offered = tuple(
+        _PROTOCOLS[each["id"]] for each in found if each["id"] in _PROTOCOLS and each["finding"].startswith("offered")
+    )
+    marks = (each for each in found if each["severity"] not in _GOOD and each["id"] not in _TLS_MEANT)
+    return Tls(offered, tuple(f"{each['id']}: {each['severity']}: {each['finding']}" for each in marks))
 
 
 def lynis(prefix: Sequence[str]) -> Lynis:

@@ -19,7 +19,7 @@ _PROGRAMS = {
     "nsenter": "util-linux",
     "sysctl": "procps",
     "dnsmasq": "dnsmasq-base",
-    "nft": "nftables",
+    "/lib/nut/upsd": "nut-server",
 }
 _LIMITS = {"fs/inotify/max_user_instances": 8192, "fs/inotify/max_user_watches": 524_288}
 

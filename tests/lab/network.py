@@ -80,7 +80,6 @@ def _names(plan: Plan, places: Places, made: Made) -> None:
     made.will_be("shared", folder.parent)
     made.will_be("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
-    centre = next((host.address for host in plan.hosts if host.kind == "data_centre_host"), "")
-    (folder / "resolv.conf").write_text(f"nameserver {centre}\noptions timeout:2 attempts:1\n", encoding="ascii")
+    (folder / "resolv.conf").write_text(f"nameserver {plan.resolver}\noptions timeout:2 attempts:1\n", encoding="ascii")
     hosts = [f"{host.address} {host.name}" for host in plan.hosts if host.address]
     (folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts, ""]), encoding="ascii")

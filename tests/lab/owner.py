@@ -148,7 +148,7 @@ def main() -> int:
         needs.make_room()
         places = Places(options.name)
         if take_lock(places) is None:
-            raise LabError(f"the lab {options.name} is up already; tests/lab/lab down ends it")
+            raise LabError(f"the lab {options.name} is up already; {places.command} down ends it")
         Made(places.record).undo()
         asyncio.run(Owner(places).run(options.inventory, options.only, attached=options.attached))
     except _SHOWN as exc:

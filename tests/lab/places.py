@@ -10,6 +10,7 @@ from tests.lab.programs import LabError
 
 RUNTIME = Path("/run/nhip-lab")
 DISKS = Path("/var/tmp/nhip-lab")  # noqa: S108  (hosts' disks are too big for /run; the folder is root's alone)
+DEFAULT = "province"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 
 
@@ -28,6 +29,11 @@ class Places:
     def prefix(self) -> str:
         """What every name begins with."""
         return f"nhip-lab-{self.name}"
+
+    @property
+    def command(self) -> str:
+        """How people call the command for this lab."""
+        return "tests/lab/lab" + ("" if self.name == DEFAULT else f" --name {self.name}")
 
     @property
     def folder(self) -> Path:

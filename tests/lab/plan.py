@@ -11,6 +11,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tests.lab.tree import Group, Tree
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-ROUTER, CONTROL, DATA_CENTRE = "router", "control", "data-centre"
+ROUTER, CONTROL, UPLINK, ONE_STOP = "router", "control", "uplink", "one-stop"
+_NEEDED = ("data_centre_lan", "data_centre_router", "data_centre_control", "data_centre_one_stop", "province_domain")
 _BACKBONE = ipaddress.ip_network("100.64.0.0/16")  # the carrier's own links: shared address space (RFC 6598)
 
 
@@ -82,7 +85,13 @@ class Plan:
     site_names: dict[str, str]
     control_address: str
     router_address: str
+    one_stop: Port
     domain: str
+
+    @property
+    def resolver(self) -> str:
+        """The address of the name server that everybody asks: the last of the city's machine."""
+        return self.one_stop.addresses[-1].partition("/")[0] if self.one_stop.addresses else ""
 
     def host(self, name: str) -> Host:
         """Return a host by its name."""
@@ -165,19 +174,30 @@ class _Maker:
             if not self.only or group.variables["site"] in self.only:
                 self._site(group, {each.name for each in upstreams})
         get = self.tree.variable
+        missing = [name for name in _NEEDED if not get(name)]
+        if missing:
+            raise PlanError(f"{self.tree.folder}: no file of group_vars/all/ says {', '.join(missing)}")
         lan = ipaddress.ip_network(get("data_centre_lan"))
         return Plan(
             hosts=tuple(self.hosts), lines=tuple(self.lines), switches=tuple(self.switches),
             routers=tuple(group.name for group in upstreams), lans=self.lans, site_names=self.names,
             control_address=f"{get('data_centre_control')}/{lan.prefixlen}",
-            router_address=f"{get('data_centre_router')}/{lan.prefixlen}", domain=get("province_domain"),
+            router_address=f"{get('data_centre_router')}/{lan.prefixlen}",
+            one_stop=self._one_stop(lan.prefixlen), domain=get("province_domain"),
         )  # fmt: skip
+
+    def _one_stop(self, length: int) -> Port:
+        """Plan the machine of the city's own services: the one-stop system and, where it has an address, its DNS."""
+        own = (self.tree.variable("data_centre_one_stop"), self.tree.variable("data_centre_dns"))
+        taken = {host.address for host in self.hosts}
+        addresses = dict.fromkeys(f"{each}/{length}" for each in own if each and each not in taken)
+        return Port("eth0", tuple(addresses), str(self.tree.variable("data_centre_router")), switch=ROUTER)
 
     def _upstream(self, group: Group) -> None:
         parent = group.parent if group.parent != "all" else ""
         upper, lower = (str(ipaddress.ip_interface(f"{a}/30")) for a in next(self._backbone).hosts())
         # The top of the tree hangs on the data centre, by the data centre's own uplink.
-        name = DATA_CENTRE if not self.lines else group.name
+        name = UPLINK if not self.lines else group.name
         self.lines.append(
             Line(name, "backbone" if parent else "data_centre", parent or ROUTER, f"to-{len(self.lines)}", upper,
                  group.name, "up", lower)
@@ -227,12 +247,21 @@ class _Maker:
 
     def _inside(self, address: str, lan: str, switch: str, *, is_centre: bool) -> list[Port]:
         network = ipaddress.ip_network(lan)
-        more = [self.tree.variable("data_centre_one_stop")] if is_centre else []
         gateway = self.tree.variable("data_centre_router") if is_centre else str(network[1])
-        addresses = dict.fromkeys(f"{each}/{network.prefixlen}" for each in (address, *more) if each)
-        return [Port("eth0", tuple(addresses), str(gateway), switch=switch)]
+        return [Port("eth0", (f"{address}/{network.prefixlen}",), str(gateway), switch=switch)]
 
 
 def make_plan(inventory: Path, only: Collection[str] = ()) -> Plan:
-    """Make the plan of an inventory's province, or of some of its sites alone (all upstreams stay)."""
-    return _Maker(Tree(inventory), only).make()
+    """Make the plan of an inventory's province, or of some of its sites alone (all upstreams stay).
+
+    Raises PlanError where the inventory has not what it takes.
+    """
+    if not inventory.is_dir():
+        raise PlanError(f"{inventory} is no folder: an inventory is one")
+    try:
+        return _Maker(Tree(inventory), only).make()
+    except PlanError:
+        raise
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, OSError) as exc:
+        hint = f".venv/bin/nhip inventory check {inventory}"
+        raise PlanError(f"{inventory} makes no province: {exc}\nwhat is wrong with it says: {hint}") from exc

@@ -90,7 +90,7 @@ def test_a_host_without_power_answers_nothing_and_keeps_its_disk(whole: Lab) -> 
     whole.ssh(GATEWAY, "echo kept > /root/note; sync")
     whole.ask("power_off", host=GATEWAY)
     assert not answers(whole)
-    with pytest.raises(LabError, match=f"{GATEWAY} is without power; type: tests/lab/lab power-on {GATEWAY}"):
+    with pytest.raises(LabError, match=f"{GATEWAY} is without power; type: .* power-on {GATEWAY}"):
         whole.run(GATEWAY, "true")
     whole.ask("power_on", host=GATEWAY)
     assert whole.ssh(GATEWAY, "cat", "/root/note").strip() == "kept"
@@ -126,9 +126,7 @@ def test_the_carrier_reaches_a_site_by_its_other_line(whole: Lab) -> None:
 
 
 def test_a_place_that_is_not_there_is_refused_with_those_that_are(whole: Lab) -> None:
-    with pytest.raises(
-        LabError, match="there is no line '31121'; there are: data-centre, pop_a, pop_b, 31120, 31120-2"
-    ):
+    with pytest.raises(LabError, match="there is no line '31121'; there are: uplink, pop_a, pop_b, 31120, 31120-2"):
         whole.ask("cut", line="31121")
     with pytest.raises(LabError, match="there is no host 'gateway'; there are: data-centre, 31120-gateway"):
         whole.ask("power_off", host="gateway")

@@ -25,7 +25,7 @@ def test_the_groups_of_an_inventory_become_hosts_and_lines(plan: Plan) -> None:
     assert [host.name for host in plan.hosts] == ["data-centre", "31120-gateway", "31120-counter-1"]
     ends = {line.name: (line.upper, line.lower) for line in plan.lines}
     assert ends == {
-        "data-centre": ("router", "carrier"),
+        "uplink": ("router", "carrier"),
         "pop_a": ("carrier", "pop_a"),
         "pop_b": ("carrier", "pop_b"),
         "31120": ("pop_a", "31120-gateway"),

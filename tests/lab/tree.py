@@ -29,7 +29,8 @@ class Tree:
     """All groups, and the variables that hold everywhere."""
 
     def __init__(self, folder: Path) -> None:
-        """Read a folder's YAML files; one with a syntax error raises yaml.YAMLError."""
+        """Read a folder's YAML files; yaml.YAMLError names one that is none."""
+        self.folder = folder
         self.groups: dict[str, Group] = {}
         self.variables: dict[str, Any] = {}
         for path in sorted(folder.rglob("*.yml")):
@@ -37,7 +38,12 @@ class Tree:
             text = path.read_text(encoding="utf-8")
             if text.startswith("$ANSIBLE_VAULT") or (first in _OTHERS and "all" not in path.parts):
                 continue
-            content = yaml.safe_load(text) or {}
+            try:
+                content = yaml.safe_load(text) or {}
+            except yaml.YAMLError as exc:
+                raise yaml.YAMLError(f"{path}: {exc}") from None
+            if not isinstance(content, dict):
+                continue
             if first in _OTHERS:
                 self.variables |= content
             elif "all" in content:

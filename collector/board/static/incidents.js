@@ -55,8 +55,14 @@ async function press(incident, box, button) {
 }
 
 export function placeNames(incident) {
-  const others = (incident.sites?.length ?? 1) - 1;
-  return `${incident.site_name ?? incident.site}${others > 0 ? ` +${others}` : ""}`;
+  const count = incident.sites?.length ?? 1;
+  if (!incident.site) return `${incident.site_name} (${count})`; // what many share is at none of them
+  return `${incident.site_name ?? incident.site}${count > 1 ? ` +${count - 1}` : ""}`;
+}
+
+/** Where it is: a link to its site; of what many sites share, only the name. */
+export function placeLink(incident, words) {
+  return incident.site ? h("a", { href: siteLink(incident.site) }, words) : h("span", {}, words);
 }
 
 /** One incident as a card; withSite is false where the page already says which site. */
@@ -65,7 +71,7 @@ export function incidentCard(incident, withSite = true) {
   const [evidence] = incident.evidence ?? [];
   return h("article.incident", { "data-level": level, "data-state": incident.state, "data-incident": incident.id },
     h("a.incident-what", { href: incidentLink(incident.id) }, shape(level), h("span.unseen", {}, `${t(incident.state === "open" ? incident.severity : "resolved")}: `), said(incident.cause.text)),
-    h("p.incident-where", {}, withSite && h("a", { href: siteLink(incident.site) }, placeNames(incident)), withSite && " · ", t(`kind_${incident.cause.kind}`)),
+    h("p.incident-where", {}, withSite && placeLink(incident, placeNames(incident)), withSite && " · ", t(`kind_${incident.cause.kind}`)),
     h("p.incident-when", {}, fixedTime(incident.began_at), " · ", lasted(incident)),
     evidence && incident.state === "open" && h("p.incident-evidence", {}, evidenceLine(evidence)),
     acknowledgement(incident));

@@ -17,7 +17,7 @@ from collector.config import Config
 from collector.incident import Incident, Place
 from collector.telling import checking
 from collector.telling.hours import ALWAYS, WEEK, Turns, minute_of, minutes_of, spans_of
-from collector.telling.plan import Notice, Planner, Traits
+from collector.telling.plan import News, Planner, Traits
 from collector.telling.routes import Book, Subject
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -301,16 +301,16 @@ def test_steps_that_were_missed_while_nobody_could_call_are_called_once_to_all_o
 
 def test_who_heard_the_beginning_hears_the_end_even_out_of_hours() -> None:
     plan = planner({"route": "day", "hours": ["daily 07:00-17:00"], "tell": ["room"]}, DUTY | {"tell": ["two"]})
-    (begin,) = [d for d in plan.plan(Notice(incident(), "opened", TUESDAY), {}, TUESDAY) if d.channel != "log"]
+    (begin,) = [d for d in plan.plan(News(incident(), "opened", TUESDAY), {}, TUESDAY) if d.channel != "log"]
     assert (begin.channel, begin.loud, begin.due_at) == ("room", True, TUESDAY)
-    ends = plan.plan(Notice(incident(), "resolved", NIGHT), {"room": ""}, NIGHT)
+    ends = plan.plan(News(incident(), "resolved", NIGHT), {"room": ""}, NIGHT)
     assert [(end.channel, end.what) for end in ends] == [("room", "resolved")]
 
 
 def test_an_incident_that_outgrows_its_route_is_told_as_new_to_those_whom_it_is_for_now() -> None:
     plan = planner({"route": "north", "areas": ["pop_a"], "tell": ["one"]}, DUTY, one_phone=Traits(updates=True))
     moved = incident(kind="upstream", site="", name="carrier")
-    found = plan.plan(Notice(moved, "updated", TUESDAY), {"one-phone": "one", "lead": ""}, TUESDAY)
+    found = plan.plan(News(moved, "updated", TUESDAY), {"one-phone": "one", "lead": ""}, TUESDAY)
     assert [(d.channel, d.what, d.loud) for d in found] == [
         ("one-phone", "updated", False), ("two-phone", "opened", True), ("two-mail", "opened", True),
         ("room", "opened", True), ("log", "opened", True),
@@ -319,7 +319,7 @@ def test_an_incident_that_outgrows_its_route_is_told_as_new_to_those_whom_it_is_
 
 def test_yellow_waits_for_the_digest_but_a_program_is_told_at_once() -> None:
     plan = planner(DUTY, room=Traits(updates=True, program=True))
-    found = {d.channel: d for d in plan.plan(Notice(incident("yellow"), "digest", TUESDAY), {}, TUESDAY)}
+    found = {d.channel: d for d in plan.plan(News(incident("yellow"), "digest", TUESDAY), {}, TUESDAY)}
     assert not any(each.loud for each in found.values())
     assert found["room"].due_at == TUESDAY
     assert found["two-phone"].due_at == at("2026-11-25 07:30")

@@ -14,7 +14,7 @@ from collector.config import Config
 from collector.incident import Incident, Place
 from collector.telling import services
 from collector.telling.channels import AppriseChannel, ChannelError
-from collector.telling.facts import Names
+from collector.telling.facts import Known
 from collector.telling.message import Message, Writer, test_message
 from collector.telling.parcels import Item, Parcel
 from collector.telling.settings import Channel
@@ -67,7 +67,7 @@ def message(what: Any, number: int = 1, *, loud: bool = True, over: bool = False
         reached=["31120"], resolved_at=AT + 60 * NS if over else None,
     )  # fmt: skip
     item = Item(incident, what, AT, 0, loud, ())
-    return Writer(Templates(), Names(Config())).write(Parcel((item,)), "vi", AT)
+    return Writer(Templates(), Known(Config())).write(Parcel((item,)), "vi", AT)
 
 
 def test_mails_of_one_incident_stand_in_one_thread_and_those_of_another_do_not(

@@ -24,7 +24,7 @@ class ReceiveError(Exception):
 
 def receive(folder: Path, new: str, checksum: str, keep: int) -> None:
     """Make FOLDER/NEW whole and let FOLDER/current lead to it. `ReceiveError` leaves the one before in force."""
-    target, current = folder / new, folder / "current"
+    target, current = folder / f"{new}.part", folder / "current"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o755)
     with tarfile.open(folder / f"{new}.tar") as archive:
@@ -34,6 +34,8 @@ def receive(folder: Path, new: str, checksum: str, keep: int) -> None:
     wanted = _read(target / NAME)
     there = {digest: current / name for name, digest in _read(current / NAME).items()} if current.exists() else {}
     _complete(target, wanted, there)
+    shutil.rmtree(folder / new, ignore_errors=True)  # of a run that was cut off, or one that somebody has changed
+    target.rename(folder / new)
     _switch(current, new)
     _forget(folder, new, keep)
 
