@@ -52,6 +52,7 @@ from collector.web.write import write_routes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from collector.config import Config
     from collector.places import Places
 

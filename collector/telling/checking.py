@@ -98,7 +98,7 @@ def _each(
 
 
 def _useless(config: Config) -> Iterator[tuple[str, str]]:
-    """Name people, rotas and escalations that nobody will ever use: a name was mistyped, or a line forgotten."""
+    """Name what nobody will ever use: a name was mistyped, or a line forgotten."""
     used = {route.escalation for route in config.routes}
     for index, escalation in enumerate(config.escalations):
         if escalation.escalation not in used:
@@ -112,6 +112,10 @@ def _useless(config: Config) -> Iterator[tuple[str, str]]:
     for index, person in enumerate(config.people):
         if person.person not in told:
             yield f"$.people[{index}]", f"no route, no escalation and no rota tells {person.person!r}"
+    told |= {channel for person in config.people for channel in person.channels}
+    for index, channel in enumerate(config.channels if config.routes else ()):
+        if channel.channel not in told:
+            yield f"$.channels[{index}]", f"no route, no escalation and no person has {channel.channel!r}"
 
 
 def _unreached(config: Config) -> Iterator[tuple[str, str]]:

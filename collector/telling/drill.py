@@ -99,7 +99,7 @@ def lacking(drills: list[Drill], settings: Settings, now: int) -> str | None:
         return None
     if not over[0].done:
         return f"the drill of {local(over[0].alarm_at)} failed: {_missing(over[0], 'en')}"
-    if settings.on and now - over[0].alarm_at > _OLD_DAYS * 86_400 * _SECOND:
+    if settings.monthly and now - over[0].alarm_at > _OLD_DAYS * 86_400 * _SECOND:
         return f"the last drill was on {local(over[0].alarm_at)}"
     return None
 

@@ -127,16 +127,16 @@ class DeadMan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Drill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When it is tried that silence rings, and how long the dead-man signal is withheld for it."""
 
-    on: str = ""  # first tue 09:30; nothing: only by hand
+    monthly: str = ""  # first tue 09:30; nothing: only by hand
     announce_minutes: Annotated[float, msgspec.Meta(ge=0, le=1440)] = 10
     withhold_minutes: Minutes = 15
 
     def __post_init__(self) -> None:
         """Refuse a day that means nothing."""
-        if self.on and _DAY.fullmatch(self.on) is None:
-            raise ValueError(f"on {self.on!r} is no day of a month; write first tue 09:30, or last fri 14:00")
+        if self.monthly and _DAY.fullmatch(self.monthly) is None:
+            raise ValueError(f"monthly {self.monthly!r} is no day of a month; write first tue 09:30, or last fri 14:00")
 
     def day(self) -> tuple[str, str, str] | None:
         """Return which of the month's weekdays it is, and at what time."""
-        found = _DAY.fullmatch(self.on)
+        found = _DAY.fullmatch(self.monthly)
         return None if found is None else (found[1], found[2], found[3])

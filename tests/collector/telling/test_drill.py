@@ -177,7 +177,7 @@ class Clock:
 
 def test_a_monthly_drill_is_announced_rings_and_fails_where_nobody_hears_it(tmp_path: Path) -> None:
     clock = Clock("2026-11-24 10:00")
-    settings = Config(drill=DrillSettings(on="first tue 09:30", announce_minutes=10, withhold_minutes=15))
+    settings = Config(drill=DrillSettings(monthly="first tue 09:30", announce_minutes=10, withhold_minutes=15))
     database = open_database(tmp_path / "collector.db")
     office = DrillOffice(database, settings, Book(settings), clock)
     due = office.turn(clock.now)
@@ -204,7 +204,7 @@ def test_a_monthly_drill_is_announced_rings_and_fails_where_nobody_hears_it(tmp_
 
 def test_a_drill_that_stays_away_is_said(tmp_path: Path) -> None:
     clock = Clock("2026-12-01 09:30")
-    settings = Config(drill=DrillSettings(on="last fri 14:00", announce_minutes=0))
+    settings = Config(drill=DrillSettings(monthly="last fri 14:00", announce_minutes=0))
     database = open_database(tmp_path / "collector.db")
     office = DrillOffice(database, settings, Book(settings), clock)
     office.start("operator")
@@ -231,4 +231,4 @@ def test_a_drill_that_stays_away_is_said(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_the_day_of_the_month_is_found(on: str, now: str, then: str) -> None:
-    assert next_alarm(DrillSettings(on=on), ZONE, Clock(now).now) == Clock(then).now
+    assert next_alarm(DrillSettings(monthly=on), ZONE, Clock(now).now) == Clock(then).now

@@ -176,12 +176,13 @@ def test_a_mistake_in_a_route_is_named_with_its_place(route: dict[str, Any], wor
         ({"rotas": [{"rota": "duty", "people": ["one", "six"], "since": datetime(2026, 1, 1)}]}, "$.rotas[0].people[1]: no person 'six' is listed; there are: one, two"),  # noqa: DTZ001  (as above)
         ({"people": [*PROVINCE["people"], {"person": "three", "channels": ["lead"]}]}, "$.people[2]: no route, no escalation and no rota tells 'three'"),
         ({"people": [*PROVINCE["people"], {"person": "room", "channels": ["lead"]}]}, "$.people[2]: 'room' is given twice; first at $.channels[0]"),
+        ({"channels": [*PROVINCE["channels"], {"channel": "fax", "url_file": "/x"}]}, "$.channels[5]: no route, no escalation and no person has 'fax'"),
         ({"escalations": [*PROVINCE["escalations"], {"escalation": "other", "steps": [{"after_minutes": 1, "tell": ["lead"]}]}]}, "$.escalations[1]: no route has escalation: other"),
         ({"escalations": [{"escalation": "standard", "steps": [{"after_minutes": 9, "tell": ["boss"]}]}]}, "$.escalations[0].steps[0].tell[0]: no person, rota or channel 'boss' is listed; there are: one, two, duty, log, room, one-phone, two-phone, two-mail, lead"),
         ({"escalations": [{"escalation": "standard", "steps": [{"after_minutes": 9, "tell": ["lead"]}, {"after_minutes": 5, "tell": ["room"]}]}]}, "$.escalations[0]: steps must come one after the other: after_minutes must grow from step to step"),
         ({"telling": {"digest_at": ["7h"]}}, "$.telling: '7h' is no time of day; write 07:30"),
         ({"telling": {"time_zone": "Mars"}}, "$.telling: time_zone 'Mars' is not known here; write Asia/Ho_Chi_Minh"),
-        ({"drill": {"on": "every day"}}, "$.drill: on 'every day' is no day of a month; write first tue 09:30, or last fri 14:00"),
+        ({"drill": {"monthly": "every day"}}, "$.drill: monthly 'every day' is no day of a month; write first tue 09:30, or last fri 14:00"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_whom_routes_name_is_named_with_its_place(more: dict[str, Any], words: str) -> None:
@@ -194,7 +195,7 @@ def test_a_mistake_in_whom_routes_name_is_named_with_its_place(more: dict[str, A
 
 def test_a_route_between_two_that_share_the_week_is_reached_only_in_what_they_leave() -> None:
     day, night = {"hours": ["daily 06:00-22:00"]}, {"hours": ["daily 22:00-06:00"]}
-    routes = [{"route": name, "tell": ["duty"], "escalation": "standard"} for name in ("day", "night", "never")]
+    routes = [{"route": name, "tell": ["duty", "room"], "escalation": "standard"} for name in ("day", "night", "never")]
     ((place, words),) = checking.problems(config(routes[0] | day, routes[1] | night, routes[2]))
     assert place == "$.routes[2]"
     assert words.startswith("no incident ever reaches route 'never'")

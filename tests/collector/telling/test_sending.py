@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from checks.strict import build
 from collector.config import Config
 from collector.database import open_database, outbox
+from collector.history import History
 from collector.incident import Evidence, Happened, Incident, Place, Transition
+from collector.naming import Names
 from collector.record import Record
 from collector.telling.channels import AppriseChannel, ChannelError
 from collector.telling.message import Message
@@ -428,6 +430,93 @@ def test_yellow_is_told_once_a_day_quietly_and_never_rings(office: Callable[...,
     ((title, body),) = memory.told
     assert title == "🟡 2 WARNINGS: 2 open, 0 over"
     assert [line[:8] for line in body.splitlines()] == ["🟡 000001", "🟡 000002"]
+
+
+ON_CALL: dict[str, Any] = {
+    "people": [{"person": "one", "channels": ["one"]}, {"person": "two", "channels": ["two"]}],
+    "routes": [{"route": "all", "tell": ["one"], "escalation": "standard"}],
+    "escalations": [
+        {"escalation": "standard", "steps": [{"after_minutes": 10, "tell": ["two"]}], "repeat_minutes": 20}
+    ],
+}
+
+
+def titles(memory: Memory) -> list[str]:
+    return [title.rpartition(" 0")[0] for title, _ in memory.told]
+
+
+def test_the_next_one_is_called_until_somebody_takes_it_and_both_hear_the_end(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    one, two = Memory("en", "one"), Memory("en", "two")
+    here = office(one, two, **ON_CALL)
+    here.write(opened())
+    until_true(lambda: one.told)
+    here.pass_time(9 * 60)
+    here.pass_time(60)
+    until_true(lambda: two.told)
+    assert titles(two) == ["🔴 NOBODY HAS TAKEN IT"]
+    assert two.told[0][1].startswith("Nobody has taken it for 10 minutes.\n")
+    here.pass_time(20 * 60)
+    until_true(lambda: len(two.told) == 2)
+    history = History(here.database, Names(Config()), here.clock)
+    history.acknowledge("000001", by="two", comment="")
+    here.pass_time(3600)
+    here.write(resolved())
+    until_true(lambda: len(one.told) == 2 and len(two.told) == 3)
+    assert (titles(one), titles(two)[1:]) == (["🔴 INCIDENT", "🟢 RESOLVED"], ["🔴 NOBODY HAS TAKEN IT", "🟢 RESOLVED"])
+
+
+def test_who_took_it_while_the_call_could_not_be_made_is_not_called(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    one, two = Memory("en", "one"), Memory("en", "two")
+    two.refusing = True
+    here = office(one, two, **ON_CALL)
+    here.write(opened())
+    until_true(lambda: one.told)
+    here.pass_time(10 * 60)
+    until_true(lambda: two.tries)
+    History(here.database, Names(Config()), here.clock).comment("000001", "on my way", by="one")
+    two.refusing = False
+    here.pass_time(60)
+    until_true(lambda: here.notifier.waiting() == 0, what="dropping the call")
+    assert two.told == []
+
+
+def test_an_incident_that_opens_again_calls_again_though_it_was_taken_before(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    one, two = Memory("en", "one"), Memory("en", "two")
+    here = office(one, two, **ON_CALL)
+    here.write(opened())
+    until_true(lambda: one.told)
+    here.clock.now += 60 * NS
+    History(here.database, Names(Config()), here.clock).acknowledge("000001", by="one", comment="")
+    here.write(resolved())
+    until_true(lambda: len(one.told) == 2)
+    here.clock.now += 60 * NS
+    here.write(Transition(incident(), [Happened(here.clock.now, "reopened")], "reopened", here.clock.now))
+    until_true(lambda: len(one.told) == 3)
+    here.pass_time(10 * 60)
+    until_true(lambda: two.told)
+    assert (titles(one), titles(two)) == (["🔴 INCIDENT", "🟢 RESOLVED", "🔴 REOPENED"], ["🔴 NOBODY HAS TAKEN IT"])
+
+
+def test_what_was_planned_before_a_crash_goes_out_after_it_and_news_that_was_not_planned_is(
+    office: Callable[..., Office], until_true: Until
+) -> None:
+    memory = Memory("en")
+    memory.refusing = True
+    here = office(memory)
+    here.write(opened())
+    until_true(lambda: here.rows() and here.rows()[0]["attempts"])
+    here.notifier.stop()
+    Record(here.database).write([opened(2)])  # written down, and killed before anybody planned it
+    again = Memory("en")
+    office(again).clock.now = here.clock.now + 60 * NS
+    until_true(lambda: len(again.told) == 2)
+    assert sorted(title for title, _ in again.told) == ["🔴 INCIDENT 000001: 31120", "🔴 INCIDENT 000002: 31120"]
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # apprise looks for it, and does without
