@@ -25,6 +25,7 @@ from collector.availability import (
 from collector.database import incidents
 from collector.history import cause_told
 from collector.incident import Place
+from collector.naming import Names
 from collector.record import incident_of
 from collector.verdicts import minutes_of, says
 
@@ -122,7 +123,7 @@ class Availability:
         self._engine = engine
         self._store = store
         self._database = database
-        self._names = {service.service: service.name or service.service for service in config.services}
+        self._names = Names(config)
 
     def report(self, months: list[Month], *, site: str | None, service: str | None, now: int) -> Report:
         """Return the report of these months: of all, or of one site or one service. `now` in nanoseconds."""
@@ -184,7 +185,7 @@ class Availability:
             found = [Bite(name, minutes) for name, span in spans if (minutes := eaten(seen, planned, period, span))]
             thing: Thing = "service" if place.kind == "service" else "line"
             counted = account(seen, planned, period)
-            service = self._names.get(place.name, place.name)
+            service = self._names.service(place.name)
             bites = tuple(sorted(found, key=lambda bite: -bite.minutes))
             rest = counted.down - eaten(seen, planned | ~explained, period, period)
             rows.append(Row(month.name, place.site, *named, thing, place.name, service, counted, bites, rest))
@@ -241,7 +242,7 @@ class Availability:
     def _service_of(self, signal: Signal) -> str | None:
         if signal.metric not in ("success", "active"):
             return None
-        if self._names:
+        if self._config.services:
             return self._engine.places.service(signal.series) or None
         place = self._engine.places.of(signal.series)
         return place.name if place.kind == "service" else None
@@ -251,8 +252,7 @@ class Availability:
         query = sa.select(incidents).where(incidents.c.began_at < end, over).order_by(incidents.c.began_at)
         with self._database.connect() as db:
             found = [incident_of(row) for row in db.execute(query).mappings()]
-        names = {**self._engine.topology.names, **self._names}
-        return {incident.id: _past_of(incident, names.get(incident.place.name, "")) for incident in found}
+        return {incident.id: _past_of(incident, self._names.place(incident.place)) for incident in found}
 
     def _planned(self, months: Sequence[Month], site: str | None) -> list[tuple[Window, int, int]]:
         start, end = months[0].start * NS, months[-1].end * NS

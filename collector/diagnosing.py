@@ -68,7 +68,7 @@ class Diagnosing:
         self._known: dict[str, _Known] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnose", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +78,7 @@ class Diagnosing:
     def stop(self) -> None:
         """End, and whatever is being looked at."""
         self._stop.set()
+        self._wake.set()
         with self._lock:
             for process in self._running.values():
                 process.kill()
@@ -91,9 +92,12 @@ class Diagnosing:
         for site in dict.fromkeys(signs):
             if site in self._sites and len(self._asked) < _MOST_WAITING:
                 self._asked.append(site)
+                self._wake.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
+        while not self._stop.is_set():
+            self._wake.wait(_LOOK_SECONDS)
+            self._wake.clear()
             while self._asked:
                 self._ask(self._asked.popleft())
             try:
