@@ -38,10 +38,10 @@ class Told:
     kind: str
     text: dict[str, str]
     sites: list[str]
-    where: str = ""
     resolved_at: int | None = None
     rang_at: int | None = None
     rings: int = 0
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
