@@ -1,4 +1,4 @@
-"""What people read: causes, timelines and messages, in Vietnamese and English."""
+"""What people read: causes and timelines, in Vietnamese and English. Messages are in `telling/`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from collector.incident import Evidence, Place
 
@@ -126,25 +126,6 @@ _HAPPENED: dict[str, Text] = {
     "told": {"vi": "Đã báo", "en": "Told"},
 }
 
-_TELL: dict[str, Text] = {
-    "opened": {"vi": "🔴 SỰ CỐ", "en": "🔴 INCIDENT"},
-    "resolved": {"vi": "🟢 ĐÃ KHẮC PHỤC", "en": "🟢 RESOLVED"},
-    "reopened": {"vi": "🔴 TÁI DIỄN", "en": "🔴 REOPENED"},
-    "escalated": {"vi": "🔴 TRỞ NÊN NGHIÊM TRỌNG", "en": "🔴 NOW CRITICAL"},
-    "eased": {"vi": "🟡 GIẢM XUỐNG CẢNH BÁO", "en": "🟡 EASED"},
-    "updated": {"vi": "🔴 CẬP NHẬT", "en": "🔴 UPDATED"},
-    "corrected": {"vi": "🔴 NGUYÊN NHÂN", "en": "🔴 CAUSE"},
-    "due": {"vi": "🔴 SẮP ĐẾN HẠN BÁO CÁO", "en": "🔴 REPORT IS DUE SOON"},
-    "digest": {"vi": "🟡 CẢNH BÁO", "en": "🟡 WARNING"},
-}
-
-_MESSAGE: Text = {
-    "vi": "{site}\n{cause}\nTừ: {began}{until}{evidence}\nMã sự cố: {id}",
-    "en": "{site}\n{cause}\nSince: {began}{until}{evidence}\nIncident: {id}",
-}
-_UNTIL: Text = {"vi": "\nĐến: {at} (kéo dài {lasted})", "en": "\nUntil: {at} (lasted {lasted})"}
-_SEEN: Text = {"vi": "\nDấu hiệu: {words}", "en": "\nSeen: {words}"}
-
 
 def cause(place: Place, why: str = "", *, name: str = "", lost: int = 0, warning: bool = False) -> Text:
     """Say what is wrong, by the place it is at and by the cause, where one is known.
@@ -194,39 +175,6 @@ def seen(evidence: Evidence, language: str) -> str:
         words = {"vi": "không còn được đo", "en": "is no longer measured"}[language]
     reason = f" ({evidence.reason})" if evidence.reason else ""
     return f"{evidence.check} {evidence.target}".rstrip() + f": {words}{reason}"
-
-
-def message(
-    *,
-    what: str,
-    language: str,
-    incident_id: str,
-    place: Place,
-    site_name: str,
-    began_at: int,
-    resolved_at: int | None,
-    evidence: Sequence[Evidence],
-    why: str = "",
-    lost: int = 0,
-    name: str = "",
-) -> tuple[str, str]:
-    """Return title and body of what a channel tells people. Instants are nanoseconds, shown in Vietnam's time."""
-    where = site_name if site_name == place.site or not place.site else f"{site_name} ({place.site})"
-    title = f"{_TELL[what][language]}: {where}"
-    until = ""
-    if resolved_at is not None:
-        until = _UNTIL[language].format(at=local(resolved_at), lasted=lasted(resolved_at - began_at, language))
-    shown = [seen(item, language) for item in evidence if item.level == "red" or what == "resolved"][:3]
-    words = _SEEN[language].format(words="; ".join(shown)) if shown and what == "opened" else ""
-    body = _MESSAGE[language].format(
-        site=where,
-        cause=cause(place, why, name=name, lost=lost)[language],
-        began=local(began_at),
-        until=until,
-        evidence=words,
-        id=incident_id,
-    )
-    return title, body
 
 
 def local(at: int) -> str:

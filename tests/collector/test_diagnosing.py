@@ -120,7 +120,7 @@ def opened(database: sa.Engine, name: str, at: int, **more: Any) -> None:
     incident = Incident(
         id=name, place=Place("upstream", "", "pop"), began_at=at, opened_at=at, reached=["31123", "31120"], **more
     )
-    Record(database, []).write([Transition(incident, [Happened(at, "began")])], at)
+    Record(database).write([Transition(incident, [Happened(at, "began")], at=at)])
 
 
 def test_an_incident_wants_a_diagnosis_until_it_has_its_last_one(database: sa.Engine) -> None:
