@@ -59,9 +59,12 @@ class Diagnosing:
         inventory: Path,
         sites: Sequence[str],
         catalogue: Catalogue,
+        *,
+        told: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Look at `sites`, those of `inventory`, as `settings` say."""
+        """Look at `sites`, those of `inventory`, as `settings` say; `told` is called once people are to be told."""
+        self._told = told
         self._diagnoses, self._settings, self._inventory = diagnoses, settings, inventory
         self._sites, self._catalogue, self._clock = frozenset(sites), catalogue, clock
         self._asked: deque[str] = deque()  # by the judge's thread: never waits, never grows
@@ -118,8 +121,9 @@ class Diagnosing:
                 self._ask(site)
             elif known.told is not None or known.final:
                 before = self._diagnoses.of(incident)
-                if known.final or before is None:
-                    self._diagnoses.keep(incident, known.told, final=known.final, now=now)
+                late = known.final or before is None
+                if late and self._diagnoses.keep(incident, known.told, final=known.final, now=now):
+                    self._told()
 
     def _ask(self, site: str) -> None:
         now = self._clock()
