@@ -215,7 +215,7 @@ def incident(number: int = 1) -> Incident:
     )  # fmt: skip
     return Incident(
         id=f"{number:06d}", place=Place("service", "31120", "portal"), began_at=BEGAN, opened_at=BEGAN,
-        evidence={7: evidence},
+        evidence={7: evidence}, told=True,
     )  # fmt: skip
 
 
