@@ -348,7 +348,7 @@ def test_each_channel_speaks_its_language_and_says_where_what_since_when_and_wha
         (
             "🔴 SỰ CỐ 000001: Phường Cái Khế (31120)",
             (
-                "Dịch vụ Một cửa không hoạt động\nTừ: 21/09/2026 21:13:20\nẢnh hưởng: khoảng 61000 người\n"
+                "Dịch vụ Một cửa không hoạt động\nTừ: 21/09/2026 21:13:20\nẢnh hưởng: khoảng 61.000 người\n"
                 "Dấu hiệu: http_get https://một.example/: dịch vụ không trả lời đúng (timed out)\n"
                 "Việc đầu tiên: mở thử dịch vụ từ điểm khác; nếu chỉ điểm này lỗi, xem DNS và tường lửa của điểm"
             ),
@@ -357,7 +357,7 @@ def test_each_channel_speaks_its_language_and_says_where_what_since_when_and_wha
             "🟢 ĐÃ KHẮC PHỤC 000001: Phường Cái Khế (31120)",
             (
                 "Dịch vụ Một cửa không hoạt động\nTừ: 21/09/2026 21:13:20\n"
-                "Đến: 21/09/2026 21:14:35 (kéo dài 1 phút 15 giây)\nẢnh hưởng: khoảng 61000 người"
+                "Đến: 21/09/2026 21:14:35 (kéo dài 1 phút 15 giây)\nẢnh hưởng: khoảng 61.000 người"
             ),
         ),
     ]
