@@ -95,7 +95,7 @@ ROWS = (
         patience_seconds=300),
     Row("+100 ms", impaired("31150", "100 ms slower", delay_seconds=0.05), "path", "31150", REFLECTOR,
         "rtt_median_seconds", red=False, patience_seconds=120),
-    Row("rate limited to a tenth", impaired("31147", "limited to 20mbit", rate_bits_per_second=20e6), "path", "31147",
+    Row("rate limited to a tenth", impaired("31147", "limited to 5mbit", rate_bits_per_second=5e6), "path", "31147",
         REFLECTOR, "capacity_down_ratio", red=False, patience_seconds=420, before=capacity_every(60),
         after=capacity_every(86_400)),
     Row("certificate expired", asked("expire_certificate"), "service", place="one-stop",

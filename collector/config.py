@@ -190,6 +190,15 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return _zone(self.time_zone)
 
 
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether and how a site is looked at when something is wrong; only where there is an `inventory`."""
+
+    enabled: bool = True
+    seconds: Annotated[float, msgspec.Meta(ge=1, le=60)] = 5  # until the last verdict; the first comes within two
+    user: Annotated[str, msgspec.Meta(pattern="^[a-z_][a-z0-9_-]*$")] = "root"  # logs in to a site's gateway
+    identity: Path | None = None  # with this key; without one, with the collector's user's own
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
 
@@ -216,6 +225,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: Store = Store()
     leases: LeaseRules = LeaseRules()
     availability: Availability = Availability()
+    diagnosis: Diagnosis = Diagnosis()
     channels: list[Channel] = []
     people: list[Person] = []
     rotas: list[Rota] = []

@@ -115,6 +115,15 @@ drills = sa.Table(
     sa.Column("ended_at", sa.BigInteger),
 )
 
+diagnoses = sa.Table(
+    "diagnoses",
+    metadata,
+    sa.Column("incident", sa.ForeignKey("incidents.id"), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("final", sa.Boolean, nullable=False),
+    sa.Column("told", sa.JSON),  # as `nhip diagnose --json` says it; nothing where a site could not be looked at
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,

@@ -16,6 +16,8 @@ from collector.catalogue import Catalogue
 from collector.clock import SteadyClock
 from collector.columns import Decoder
 from collector.database import open_database
+from collector.diagnosing import Diagnosing
+from collector.diagnosis import Diagnoses
 from collector.engine import Engine
 from collector.forward import Forward
 from collector.history import History
@@ -53,7 +55,12 @@ from collector.web.write import write_routes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import sqlalchemy as sa
+
+    from collector.columns import Columns
     from collector.config import Config
+    from collector.engine import Judged
+    from collector.journal import Entry
     from collector.places import Places
 
 log = logging.getLogger(__name__)
@@ -73,6 +80,7 @@ class Collector:
     storing: Storing
     pipeline: Pipeline
     notifier: Notifier
+    diagnosing: Diagnosing | None
     dead_man: DeadMan | None
     forward: Forward | None
     upkeep: Upkeep
@@ -87,6 +95,8 @@ class Collector:
             log.info("judged again %d entries that the last checkpoint did not hold", replayed)
         self.storing.start()
         self.notifier.start()
+        if self.diagnosing is not None:
+            self.diagnosing.start()
         self.upkeep.start()
         if self.dead_man is not None:
             self.dead_man.start()
@@ -98,6 +108,8 @@ class Collector:
         if self.dead_man is not None:
             self.dead_man.stop()
         self.pipeline.stop()
+        if self.diagnosing is not None:
+            self.diagnosing.stop()
         self.upkeep.stop()
         self.storing.stop()
         if self.forward is not None:
@@ -123,6 +135,14 @@ def build(config: Config) -> Collector:
     overview, history = Overview(engine, catalogue, config.sites), History(database, names)
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
+    watching = Watching(events, catalogue, engine, overview, history, names)
+    diagnosing = _diagnosing(config, catalogue, database)
+
+    def watch(entry: Entry, columns: Columns, judged: Judged) -> None:
+        watching.watch(entry, columns, judged)
+        if diagnosing is not None:
+            diagnosing.watch(judged)
+
     pipeline = Pipeline(
         journal=journal,
         catalogue=catalogue,
@@ -133,7 +153,7 @@ def build(config: Config) -> Collector:
         measures=measures,
         clock=SteadyClock(),
         checkpoint_path=data / "judge.npz",
-        watch=Watching(events, catalogue, engine, overview, history, names).watch,
+        watch=watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
     dead_man = _dead_man(config, pipeline, notifier)
@@ -191,8 +211,17 @@ def build(config: Config) -> Collector:
     }
     own_routes(app, access, measures, troubles)
     return Collector(
-        config, journal, store, storing, pipeline, notifier, dead_man, forward, upkeep, events, engine.places, app
-    )
+        config, journal, store, storing, pipeline, notifier, diagnosing, dead_man, forward, upkeep,
+        events, engine.places, app,
+    )  # fmt: skip
+
+
+def _diagnosing(config: Config, catalogue: Catalogue, database: sa.Engine) -> Diagnosing | None:
+    """Return what looks at sites, where an inventory says how they are reached."""
+    if config.inventory is None or not config.diagnosis.enabled:
+        return None
+    sites = [site.site for site in config.sites if site.site != config.own.site]
+    return Diagnosing(Diagnoses(database), config.diagnosis, config.inventory, sites, catalogue)
 
 
 def _dead_man(config: Config, pipeline: Pipeline, notifier: Notifier) -> DeadMan | None:

@@ -122,6 +122,7 @@ _HAPPENED: dict[str, Text] = {
     "assigned": {"vi": "Giao cho", "en": "Assigned to"},
     "acknowledged": {"vi": "Đã tiếp nhận", "en": "Acknowledged"},
     "comment": {"vi": "Ghi chú", "en": "Comment"},
+    "diagnosed": {"vi": "Chẩn đoán", "en": "Diagnosis"},
     "told": {"vi": "Đã báo", "en": "Told"},
 }
 

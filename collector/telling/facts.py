@@ -50,8 +50,11 @@ class Telling:
     """For how long nobody has taken it on, in a step of an escalation."""
 
 
-def facts(telling: Telling, known: Known, language: str, now: int) -> dict[str, Any]:
-    """Return everything that a template may say. What is not known is empty or 0, never absent."""
+def facts(telling: Telling, known: Known, language: str, now: int, diagnosis: Sequence[str] = ()) -> dict[str, Any]:
+    """Return everything that a template may say, with the lines of a `diagnosis` if there is one.
+
+    What is not known is empty or 0, never absent.
+    """
     incident, what = telling.incident, telling.what
     name, lost = known.names.place(incident.place), _lost(incident)
     over = incident.resolved_at is not None and what in ("resolved", "over", "digest")
@@ -73,6 +76,7 @@ def facts(telling: Telling, known: Known, language: str, now: int) -> dict[str, 
         "people": sum(known.populations.get(site, 0) for site in set(incident.sites)),
         "seen": [] if over else [seen(item, language) for item in _shown(incident)],
         "first": "" if over else words.first_steps(_key(incident), language, name or incident.place.name),
+        "diagnosis": [] if over else list(diagnosis),
         "unanswered_minutes": telling.minutes,
         "late": lasted(now - telling.at, language) if now - telling.at > _LATE and what != "digest" else "",
         "link": f"{known.board}/incident/{incident.id}" if known.board else "",

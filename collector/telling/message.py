@@ -10,7 +10,7 @@ from collector.telling.words import PHRASES
 from collector.words import lasted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from collector.telling.parcels import Parcel
     from collector.telling.templates import Templates
@@ -34,9 +34,11 @@ class Message:
 class Writer:
     """Writes messages."""
 
-    def __init__(self, templates: Templates, known: Known) -> None:
-        """Write by `templates`, with what is known."""
-        self._templates, self._known = templates, known
+    def __init__(
+        self, templates: Templates, known: Known, diagnosis: Callable[[str, str], Sequence[str]] = lambda *_: ()
+    ) -> None:
+        """Write by `templates`, with what is known; `diagnosis` returns what was found of an incident in a language."""
+        self._templates, self._known, self._diagnosis = templates, known, diagnosis
 
     def write(self, parcel: Parcel, language: str, now: int) -> Message:
         """Return the message that a parcel is."""
@@ -45,7 +47,8 @@ class Writer:
         if len(tellings) > 1 or parcel.digest:
             title, body = self._several(tellings, language, now, digest=parcel.digest)
             return Message(title, body, "digest" if parcel.digest else "summary", not parcel.loud, "", tellings)
-        title, body = self._templates.write(language, facts(first, self._known, language, now))
+        found = self._diagnosis(first.incident.id, language)
+        title, body = self._templates.write(language, facts(first, self._known, language, now, found))
         return Message(title, body, first.what, not parcel.loud, thread_of(first), tellings)
 
     def _several(self, tellings: Sequence[Telling], language: str, now: int, *, digest: bool) -> tuple[str, str]:

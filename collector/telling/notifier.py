@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from collector.diagnosis import Diagnoses
 from collector.telling.desk import LOOK_SECONDS, Desk, Loop
 from collector.telling.drill_office import DrillOffice
 from collector.telling.facts import Known
@@ -38,7 +39,7 @@ class Notifier:
         self._clock = clock
         self.outbox = Outbox(database)
         self.planner = Planner(config, {channel.name: channel.traits for channel in channels})
-        writer = Writer(Templates(config.telling.templates), Known(config))
+        writer = Writer(Templates(config.telling.templates), Known(config), Diagnoses(database).words)
         self.senders = [Sender(self.outbox, channel, writer, limit_of(config, channel), clock) for channel in channels]
         self.drills = DrillOffice(database, config, self.planner.book, clock)
         self.desk = Desk(self.outbox, self.planner, self.drills, self._planned, clock)

@@ -152,4 +152,8 @@ def _samples(language: str) -> list[dict[str, Any]]:
         id="2", place=Place("upstream", "", "x"), began_at=1, opened_at=2, reached=["1", "2"], resolved_at=end
     )
     late = 4000 * second
-    return [facts(Telling(i, what, 0, 10), known, language, late) for what in HEADLINES for i in (one, many)]  # type: ignore[arg-type]  # keys of HEADLINES are what may be said
+    return [
+        facts(Telling(incident, what, 0, 10), known, language, late, diagnosis)  # type: ignore[arg-type]  # keys of HEADLINES are what may be said
+        for what in HEADLINES
+        for incident, diagnosis in ((one, ["x"]), (many, []))
+    ]

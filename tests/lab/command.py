@@ -34,7 +34,7 @@ lines: a site by its code, its second line as CODE-2, a point of presence, or up
   lab cut 31120                    nothing passes, the link light stays on (--unplug: it goes out)
   lab slow 31120 100ms             a round trip takes 100 ms longer
   lab lossy 31120 5%               5 % of packets are lost, each way
-  lab limit 31120 20mbit           the line's rate
+  lab limit 31120 5mbit            the line's rate
   lab impair 31120 jitter=20ms reorder=2% duplicate=1% corrupt=0.1% --way down
   lab mtu 31120 1400               longer packets vanish without a word
   lab clock 31120 30s              by the time servers it asks, the site's clocks are 30 s ahead (--behind: late)

@@ -83,7 +83,7 @@ def test_a_line_is_as_its_kind_but_for_what_its_name_says() -> None:
     shipped = settings.load_settings()
     usual, own = shipped.impairment("access", "31120"), shipped.impairment("access", "31150")
     assert usual.delay_seconds != own.delay_seconds
-    assert usual.rate_bits_per_second == own.rate_bits_per_second == 200e6
+    assert usual.rate_bits_per_second == own.rate_bits_per_second == 50e6
 
 
 def test_a_misspelt_property_of_a_line_is_named_with_its_place(tmp_path: Path) -> None:

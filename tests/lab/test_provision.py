@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(1800)  # whole provinces are provisioned, on machines that may be busy
+
 GATEWAYS = tuple(f"{site}-gateway" for site in SITES)
 EXPOSURE = 2.0
 LYNIS_INDEX = 75

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.telling import templates
+from collector.config import Config
+from collector.incident import Incident, Place
+from collector.telling import templates, words
+from collector.telling.facts import Known, facts
+from collector.telling.facts import Telling as FactsOf
 from collector.telling.settings import Telling
 from collector.telling.templates import LANGUAGES, Templates
 
@@ -30,6 +34,21 @@ def test_the_shipped_templates_write_every_sort_of_message_without_an_empty_line
         assert str(sample["incident"]) in title
         assert all(line.strip() for line in body.splitlines()), body
         assert str(sample["since"]) in body
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_diagnosis_found_stands_in_the_message_in_place_of_the_general_advice(language: str) -> None:
+    path = Incident(id="7", place=Place("path", "31120", "10.0.0.1"), began_at=1, opened_at=2, reached=["31120"])
+
+    def body(diagnosis: list[str]) -> str:
+        told = facts(FactsOf(path, "opened", 2), Known(Config()), language, 3, diagnosis)
+        return Templates().write(language, told)[1]
+
+    plain, found = body([]), body(["Gateway dark", "Looked at: gateway"])
+    advice = words.first_steps("path", language, "10.0.0.1")
+    assert advice in plain
+    assert advice not in found
+    assert "Gateway dark\nLooked at: gateway" in found
 
 
 def test_ones_own_template_is_used_and_the_other_language_stays_as_shipped(tmp_path: Path) -> None:
