@@ -59,11 +59,11 @@ class History:
                 return None
             lines = db.execute(sa.select(timeline).where(timeline.c.incident == incident)).mappings().all()
             sent = db.execute(
-                sa.select(outbox.c.channel, outbox.c.what, outbox.c.sent_at).where(
+                sa.select(outbox.c.channel, outbox.c.who, outbox.c.sent_at).where(
                     outbox.c.incident == incident, outbox.c.sent_at.is_not(None)
                 )
             ).all()
-        told = [(channel, at) for channel, _, at in sent]
+        told = [(f"{who} ({channel})" if who not in ("", channel) else channel, at) for channel, who, at in sent]
         found = Diagnoses(self._database).of(incident)
         more = {"diagnosis": found} if found else {}
         return {**self._told(row), **more, "timeline": timeline_told(lines, told, self._names)}
