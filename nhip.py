@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("agents.command", "the service at a site: run, validate, status"),
     "reflector": ("agents.reflector.command", "answer the sites' test packets at the data centre: run, validate"),
     "collector": ("collector.command", "receive, judge, tell: serve, validate, replay"),
+    "diagnose": ("agents.diagnose.command", "where the fault is at a site: looked at now from every side"),
     "status": ("collector.ask.command:status", "how sites stand right now"),
     "incidents": ("collector.ask.command:incidents", "list, show, acknowledge, assign, comment and resolve incidents"),
     "maintenance": ("collector.ask.maintenance_command", "planned work: list, plan, cancel, and its announcement"),

@@ -43,7 +43,7 @@ class Month:
         self.database = open_database(folder / "collector.db")
         self.clock = float(START)
         self.store = Store(folder / "metrics.duckdb", Settings(raw_days=1.1, minute_days=2), clock=lambda: self.clock)
-        self.record = Record(self.database, [])
+        self.record = Record(self.database)
         self.record.sites(self.config.sites)
         self.sites = [site.site for site in self.config.sites if site.site != "data-centre"]
         self._signals()
@@ -85,7 +85,7 @@ class Month:
                 id=f"{count:06d}", place=place, began_at=began, opened_at=began + 4 * NS, cause=cause,
                 resolved_at=began + long * MINUTE * NS, reached=sites, members=[place],
             )  # fmt: skip
-            self.record.write([Transition(incident, [Happened(began, "began")], None, began)], began)
+            self.record.write([Transition(incident, [Happened(began, "began")], None, began)])
 
     def fill(self) -> None:
         """Store the month day by day, as a collector would, and let what is old go."""

@@ -1,7 +1,8 @@
 """What rings, and how soon, when an upstream or the whole nation is lost and comes back, through a restart as well.
 
-Each site's agent sends a heartbeat and a train's results every 5 s, in a body of its own; the reflector says every
-second whose test packets it hears. Everything goes through the judge's own steps with the configuration that ships.
+Each site's agent sends a heartbeat and a train's results every 5 s, in a body of its own. Every second the reflector
+says whose test packets it hears, and the data centre asks every gateway for an echo. All of it goes through the judge's
+own steps, with the configuration that ships.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class World:
     def __init__(self, upstream_of: dict[str, str], parents: dict[str, str]) -> None:
         """Know every site by the upstream that it hangs on, and each upstream by what that hangs on."""
         self.config = Config(
-            sites=[Site(site=site, name=f"Commune {site}", upstream=name) for site, name in upstream_of.items()],
+            sites=[
+                Site(site=site, name=f"Commune {site}", upstream=name, addresses=[_gateway(number)])
+                for number, (site, name) in enumerate(upstream_of.items())
+            ],
             upstreams=[Upstream(upstream=name, parent=parent) for name, parent in parents.items()],
         )
         self.sites = list(upstream_of)
@@ -50,6 +54,8 @@ class World:
             self._own.append((np.array([*beat[1], *train[1]]), np.array([beat[0], train[0]])))
             counted = Series("data-centre", "reflector", "stamp_sender", site)
             self._witness.append(self._signals(counted, ("silent_seconds", "packets_received")))
+        sweep = Series("data-centre", "control", "icmp_sweep", "gateways")
+        self._asked = self._signals(sweep, [f"loss_ratio[{_gateway(n)}]" for n in range(len(self.sites))])
         self._heard_at = np.zeros(len(self.sites))
         self.engine = Engine(self.config, self.catalogue)
         self.transitions: list[Transition] = []
@@ -67,6 +73,10 @@ class World:
             at = START + int((second + phases[index] % 1) * NS)
             signals, series = self._own[index]
             self._step(Columns(signals, np.full(4, at), np.array([1.0, 0.0, 20.0, 0.005]), series, 2), at)
+        middle = START + int((second + 0.5) * NS)
+        number, asked = self._asked
+        lost = np.where(alive, 0.0, 1.0)
+        self._step(Columns(np.array(asked), np.full(len(asked), middle), lost, np.array([number]), 1), middle)
         at = second + 0.999
         self._heard_at[alive] = at - 0.2
         silent = at - self._heard_at
@@ -99,6 +109,10 @@ class World:
             if transition.tell in LOUD:
                 at = (transition.at - START) / NS
                 self.tells.append((transition.tell, place.kind, place.site, place.name, at))
+
+
+def _gateway(number: int) -> str:
+    return f"10.92.{number // 250}.{number % 250 + 1}"
 
 
 def upstream_cut(tries: int = 20) -> None:

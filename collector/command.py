@@ -1,13 +1,16 @@
-"""`nhip collector`: serve, validate, replay."""
+"""`nhip collector`: serve, validate, replay; and what belongs to telling people."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from checks.strict import ConfigError
 from collector.config import Config, load
+from collector.telling import checking
+from collector.telling import command as telling
 
 _LONGEST_STEP = 5
 
@@ -42,7 +45,10 @@ def main(argv: list[str]) -> int:
     replay.add_argument("--step", type=_seconds, metavar="SECONDS", help="so much arrives at once; default: by amount")
     replay.add_argument("--incidents", action="store_true", help="print incidents alone")
     replay.add_argument("--format", choices=("text", "json"), default="text")
+    telling.add_commands(commands)
     options = parser.parse_args(argv)
+    if options.command == "drill":
+        return telling.drill(options)
     old = None
     if options.command == "replay":
         _refuse_half_questions(replay, options)
@@ -53,6 +59,8 @@ def main(argv: list[str]) -> int:
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return 1
+    if options.command in ("tell", "routes"):
+        return telling.tell(options, config) if options.command == "tell" else telling.routes(options, config)
     if options.command == "validate":
         return _validate(options.config, config)
     if options.command == "replay":
@@ -77,10 +85,16 @@ def _seconds(text: str) -> float:
 
 
 def _validate(path: Path, config: Config) -> int:
-    from collector.notifier import ChannelError, open_channels
+    from collector.telling.address import Address, AddressError
+    from collector.telling.channels import ChannelError, open_channels
 
     try:
         open_channels(config.channels)
+        if config.dead_man is not None:
+            Address(config.dead_man.url_file)
+    except AddressError as exc:
+        print(f"{path}: $.dead_man.url_file: {exc}", file=sys.stderr)
+        return 1
     except ChannelError as exc:
         print(f"{path}: $.channels: {exc}", file=sys.stderr)
         return 1
@@ -88,6 +102,10 @@ def _validate(path: Path, config: Config) -> int:
         f"{path}: is right. {len(config.sites)} sites, {len(config.services)} services, "
         f"{len(config.all_limits())} limits, {len(config.channels)} channels; listens on {config.listen}"
     )
+    for line in checking.lines(config, time.time_ns()):
+        print(f"  route {line}")
+    for gap in checking.gaps(config):
+        print(f"{path}: {gap}", file=sys.stderr)
     return 0
 
 
@@ -95,6 +113,8 @@ def _serve(config: Config) -> int:
     from collector import running
 
     running.log_to_stderr()
+    for gap in checking.gaps(config):
+        running.log.warning("%s", gap)
     try:
         collector, sock = running.open_collector(config)
     except running.START_ERRORS as exc:

@@ -7,7 +7,7 @@ import re
 import ssl
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +19,17 @@ from checks.strict import ConfigError, load_yaml
 from collector import topology
 from collector.leases import Rules, Span
 from collector.maintenance import Window  # noqa: TC001  (msgspec reads the annotations when it runs)
+from collector.telling import checking, templates
+from collector.telling.settings import (
+    Channel,
+    DeadMan,
+    Drill,
+    Escalation,
+    Person,
+    Rota,
+    Route,
+    Telling,
+)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -37,6 +48,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     second_upstream: str = ""  # of a second line: the site is cut off only once both are
     addresses: list[str] = []  # of its gateway, as the data centre reaches it: one a line
     limits: list[Limit] = []  # its own, in place of those that hold for all
+    population: Annotated[int, msgspec.Meta(ge=0)] = 0  # whom it serves, for messages; 0: nobody says
     baseline: dict[str, dict[str, float]] = {}  # what acceptance measured here: check, metric, value
 
 
@@ -120,15 +132,6 @@ def _span(text: str) -> Span:
     return Span(*times)
 
 
-class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One way to tell people: an apprise address, read from a file because it holds a secret."""
-
-    channel: Annotated[str, msgspec.Meta(min_length=1)]
-    url_file: Path
-    language: Literal["vi", "en"] = "vi"
-    timeout_seconds: Seconds = 20
-
-
 class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A long-term database that speaks InfluxDB v2's write API: InfluxDB 2 and 3, VictoriaMetrics."""
 
@@ -187,6 +190,15 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return _zone(self.time_zone)
 
 
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether and how a site is looked at when something is wrong; only where there is an `inventory`."""
+
+    enabled: bool = True
+    seconds: Annotated[float, msgspec.Meta(ge=1, le=60)] = 5  # until the last verdict; the first comes within two
+    user: Annotated[str, msgspec.Meta(pattern="^[a-z_][a-z0-9_-]*$")] = "root"  # logs in to a site's gateway
+    identity: Path | None = None  # with this key; without one, with the collector's user's own
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `collector.yml`. Each key has a default, but for who may reach it: see `listen` and `tls`."""
 
@@ -213,7 +225,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: Store = Store()
     leases: LeaseRules = LeaseRules()
     availability: Availability = Availability()
+    diagnosis: Diagnosis = Diagnosis()
     channels: list[Channel] = []
+    people: list[Person] = []
+    rotas: list[Rota] = []
+    routes: list[Route] = []  # none: everything to every channel
+    escalations: list[Escalation] = []
+    telling: Telling = Telling()
+    dead_man: DeadMan | None = None
+    drill: Drill = Drill()
     forward: Forward | None = None
 
     def address(self) -> tuple[str, int]:
@@ -238,15 +258,10 @@ def load(path: Path) -> Config:
         except ConfigError as exc:
             ours = exc.problems[0][0].startswith("$")  # else it names the inventory's own files
             raise ConfigError(exc.problems, str(path) if ours else "") from None
-    problems = [
-        *_address(config),
-        *_repeated(config),
-        *_taken(config),
-        *_metrics(config),
-        *topology.problems(config),
-        *_windows(config),
-        *_files(config),
-    ]
+    problems = [*_address(config), *_repeated(config), *_taken(config), *_metrics(config)]
+    network = topology.problems(config)
+    problems += network or checking.problems(config)  # routes stand on upstreams: those must be right first
+    problems += [*_windows(config), *templates.problems(config.telling), *_files(config)]
     if problems:
         raise ConfigError(problems, str(path))
     return config
@@ -289,7 +304,6 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
         "upstreams": [upstream.upstream for upstream in config.upstreams],
         "services": [service.service for service in config.services],
         "maintenance": [window.window for window in config.maintenance],
-        "channels": [channel.channel for channel in config.channels],
         "limits": [limit.key for limit in config.limits],
     }
     problems = []
@@ -303,7 +317,7 @@ def _repeated(config: Config) -> list[tuple[str, str]]:
 
 
 def _taken(config: Config) -> list[tuple[str, str]]:
-    """Name what two things cannot share: a target its service, a channel the log's name."""
+    """Name what two things cannot share: a target its service."""
     problems = []
     owners: dict[str, str] = {}
     for index, service in enumerate(config.services):
@@ -311,11 +325,6 @@ def _taken(config: Config) -> list[tuple[str, str]]:
             owner = owners.setdefault(target, service.service)
             if owner != service.service:
                 problems.append((f"$.services[{index}].targets", f"{target!r} is already a target of {owner!r}"))
-    for index, channel in enumerate(config.channels):
-        if channel.channel == "log":
-            problems.append(
-                (f"$.channels[{index}].channel", "'log' is the log, which is always told: take another name")
-            )
     return problems
 
 
@@ -347,6 +356,8 @@ def _windows(config: Config) -> list[tuple[str, str]]:
 
 def _files(config: Config) -> list[tuple[str, str]]:
     wanted = [(f"$.channels[{i}].url_file", channel.url_file) for i, channel in enumerate(config.channels)]
+    if config.dead_man is not None:
+        wanted.append(("$.dead_man.url_file", config.dead_man.url_file))
     if config.tls is not None:
         wanted += [("$.tls.certificate", config.tls.certificate), ("$.tls.key", config.tls.key)]
     if config.forward is not None and config.forward.token_file is not None:

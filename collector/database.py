@@ -67,20 +67,61 @@ timeline = sa.Table(
     sa.UniqueConstraint("incident", "at", "kind", "about"),
 )
 
-outbox = sa.Table(
-    "outbox",
+# What the judge wants told, written beside the incident itself; who hears of it is planned from here.
+news = sa.Table(
+    "news",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("incident", sa.ForeignKey("incidents.id"), nullable=False),
     sa.Column("what", sa.String, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),  # of the transition: it may come again
+    sa.Column("planned_at", sa.BigInteger, index=True),
+    sa.UniqueConstraint("incident", "what", "at"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("incident", sa.ForeignKey("incidents.id")),  # none: of a drill
+    sa.Column("what", sa.String, nullable=False),
     sa.Column("channel", sa.String, nullable=False),
-    sa.Column("at", sa.BigInteger, nullable=False, server_default="0"),  # of the transition: it may come again
+    sa.Column("at", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("loud", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("who", sa.String, nullable=False, server_default=""),
+    sa.Column("minutes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("due_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("sent_at", sa.BigInteger),
     sa.Column("error", sa.String),
     sa.UniqueConstraint("incident", "what", "channel", "at"),
+    sa.Index("outbox_waiting", "channel", "sent_at"),
+)
+
+drills = sa.Table(
+    "drills",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("announced_at", sa.BigInteger, nullable=False),
+    sa.Column("alarm_at", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("until_at", sa.BigInteger, nullable=False),
+    sa.Column("signal", sa.Boolean, nullable=False),  # whether there is a dead-man signal to withhold
+    sa.Column("rung", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("alarm_heard_at", sa.BigInteger),
+    sa.Column("alarm_heard_by", sa.String),
+    sa.Column("silence_heard_at", sa.BigInteger),
+    sa.Column("silence_heard_by", sa.String),
+    sa.Column("ended_at", sa.BigInteger),
+)
+
+diagnoses = sa.Table(
+    "diagnoses",
+    metadata,
+    sa.Column("incident", sa.ForeignKey("incidents.id"), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("final", sa.Boolean, nullable=False),
+    sa.Column("told", sa.JSON),  # as `nhip diagnose --json` says it; nothing where a site could not be looked at
 )
 
 tokens = sa.Table(
@@ -141,7 +182,7 @@ def open_database(path: Path) -> sa.Engine:
 
     try:
         metadata.create_all(engine)
-        upgrade_with(engine, metadata, rebuilt={"outbox": {"at", "loud"}})
+        upgrade_with(engine, metadata, rebuilt={"outbox": {"at", "loud", "who"}})
     except sa.exc.SQLAlchemyError as exc:
         raise DatabaseError(f"{path}: {sqlite_words(getattr(exc, 'orig', exc))}") from None
     return engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import numpy as np
 
 from collector import orders
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collector.detect.silence import Node
     from collector.detect.warned import Warned
     from collector.incident import Incident, Transition
-    from collector.orders import Order
+    from collector.orders import Alert, Order
 
 HEARTBEAT = "agent"
 """The measurement that makes a node watched for silence."""
@@ -179,7 +180,19 @@ class Engine:
             self.maintenance.drop(order.window)
         elif isinstance(order, orders.Serious):
             transitions = self.incidents.call(order.incident, now, serious=order.serious)
+        elif isinstance(order, orders.External):
+            for alert in order.alerts:
+                self._external(alert, now)
         return self._judged([], [], now, transitions, look=not isinstance(order, orders.Look))
+
+    def _external(self, alert: Alert, now: int) -> None:
+        """Take in what another system says of a place; the same thing said again is no news."""
+        trouble = self.troubles.all.get(alert.place)
+        before = None if trouble is None else trouble.evidence.get(alert.key)
+        if before is None or before.level != alert.evidence.level:
+            at = alert.began_at if alert.evidence.ill and alert.began_at <= now else now
+            evidence = msgspec.structs.replace(alert.evidence, at=at)
+            self.troubles.spoke(alert.key, alert.place, evidence, began_at=at, known_at=now)
 
     def _resolve(self, name: str) -> None:
         """Take what an incident is about for over: its nodes are gone, its signals unknown until seen again."""

@@ -47,5 +47,6 @@ def _site(site: topology.Site, names: dict[str, str], found: topology.Inventory)
         second_upstream=site.second_upstream,
         addresses=list(site.addresses),
         limits=list(site.limits),
+        population=site.population,
         baseline=baseline.metrics if baseline else {},
     )

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.database import incidents, outbox, reaches, timeline
+from collector.diagnosis import Diagnoses
 from collector.incident import HOUR, REPORT_HOURS, Evidence
 from collector.record import incident_of
 from collector.timelines import timeline_told
@@ -58,12 +59,14 @@ class History:
                 return None
             lines = db.execute(sa.select(timeline).where(timeline.c.incident == incident)).mappings().all()
             sent = db.execute(
-                sa.select(outbox.c.channel, outbox.c.what, outbox.c.sent_at).where(
+                sa.select(outbox.c.channel, outbox.c.who, outbox.c.sent_at).where(
                     outbox.c.incident == incident, outbox.c.sent_at.is_not(None)
                 )
             ).all()
-        told = [(channel, at) for channel, _, at in sent]
-        return {**self._told(row), "timeline": timeline_told(lines, told, self._names)}
+        told = [(f"{who} ({channel})" if who not in ("", channel) else channel, at) for channel, who, at in sent]
+        found = Diagnoses(self._database).of(incident)
+        more = {"diagnosis": found} if found else {}
+        return {**self._told(row), **more, "timeline": timeline_told(lines, told, self._names)}
 
     def acknowledge(self, incident: str, *, by: str, comment: str) -> dict[str, Any] | None:
         """Note that somebody is at it: the first one stays; each comment is kept. None if there is no such incident."""

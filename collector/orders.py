@@ -1,4 +1,4 @@
-"""What people tell the judge to do. Each is journalled before it is carried out, so that a replay does it too."""
+"""What people and other systems tell the judge: journalled before it is carried out, so that a replay does it too."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from collector.incident import Evidence, Place  # noqa: TC001  (msgspec reads the annotations when it runs)
 from collector.journal import ORDER, Entry
-from collector.maintenance import Window  # noqa: TC001  (msgspec reads the annotations when it runs)
+from collector.maintenance import Window  # noqa: TC001  (likewise)
 
 
 class Look(msgspec.Struct, frozen=True, tag="look"):
@@ -39,7 +40,22 @@ class Serious(msgspec.Struct, frozen=True, tag="serious"):
     serious: bool
 
 
-Order: TypeAlias = Look | Resolve | Maintain | Cancel | Serious
+class Alert(msgspec.Struct, frozen=True):
+    """What another system says of a place. `key` is the same as long as it is the same alert."""
+
+    key: int
+    place: Place
+    began_at: int
+    evidence: Evidence
+
+
+class External(msgspec.Struct, frozen=True, tag="external"):
+    """Take in what another system has found, or has found to be over."""
+
+    alerts: list[Alert]
+
+
+Order: TypeAlias = External | Look | Resolve | Maintain | Cancel | Serious
 
 
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Order)

@@ -86,6 +86,7 @@ class Pipeline:
         self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
         self._position = 0
         self._unwritten: list[Judged] = []
+        self._turns = 0
         self.failed: str | None = None
         """Why the judge has stopped, if it has: a collector that judges nothing must say so."""
 
@@ -124,6 +125,24 @@ class Pipeline:
     def put(self, arrival: Arrival) -> None:
         """Take one body in."""
         self._queue.put(arrival)
+
+    def prove(self, seconds: float = 10) -> str | None:
+        """Let nothing but the time go through journal and judge; return why it does not come out, if so."""
+        came: queue.Queue[JournalError | None] = queue.Queue()
+        deadline = time.monotonic() + seconds
+        self.put(Arrival(entry_of(Look(), self._clock.now()), None, came.put))
+        try:
+            problem = came.get(timeout=seconds)
+        except queue.Empty:
+            return self.failed or f"nothing has been journalled for {seconds:g} s"
+        turn = self._turns
+        while problem is None and self._turns <= turn and time.monotonic() < deadline:
+            time.sleep(TICK_SECONDS / 5)
+        if problem is not None:
+            return f"nothing is journalled: {problem}"
+        if self._turns <= turn:
+            return self.failed or f"nothing has been judged for {seconds:g} s"
+        return "incidents cannot be written down" if self._unwritten else None
 
     def stop(self) -> None:
         """Journal and judge what has arrived, write a checkpoint, and end."""
@@ -181,6 +200,7 @@ class Pipeline:
             if now - saved_at > CHECKPOINT_SECONDS * 1_000_000_000:
                 self._save()
                 saved_at = now
+            self._turns += 1
 
     def _take(self) -> tuple[list[Arrival], bool]:
         """Wait for arrivals, a tick at most; return all there are, and whether to go on."""
@@ -257,7 +277,7 @@ class Pipeline:
             return
         transitions = [transition for judged in self._unwritten for transition in judged.transitions]
         try:
-            self._record.write(transitions, self._clock.now())
+            self._record.write(transitions)
         except sa.exc.OperationalError as exc:
             log.error("incidents cannot be written down yet: %s", exc.orig)
             return

@@ -8,11 +8,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from collector.database import incidents, outbox, reaches, sites, timeline
-from collector.incident import LOUD, Cause, Evidence, Incident, Place
+from collector.database import incidents, news, reaches, sites, timeline
+from collector.incident import Cause, Evidence, Incident, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from collector.config import Site
     from collector.incident import Transition
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 class Record:
     """Writes transitions so that writing them again, after a crash, changes nothing."""
 
-    def __init__(self, database: sa.Engine, channels: Sequence[str]) -> None:
-        """Write to `database`; every incident is told to every one of `channels`."""
+    def __init__(self, database: sa.Engine, told: Callable[[], None] = lambda: None) -> None:
+        """Write to `database`; `told` is called once there is something that people are to be told."""
         self._database = database
-        self._channels = channels
+        self._told = told
 
-    def write(self, transitions: Iterable[Transition], now: int) -> None:
-        """Write all of `transitions`. `now` (nanoseconds) is when people may be told."""
+    def write(self, transitions: Sequence[Transition]) -> None:
+        """Write all of `transitions`."""
         with self._database.begin() as db:
             for transition in transitions:
-                self._write(db, transition, now)
+                self._write(db, transition)
+        if any(transition.tell is not None for transition in transitions):
+            self._told()
 
     def sites(self, configured: Sequence[Site]) -> None:
         """Write down the sites that the configuration names."""
@@ -47,7 +49,7 @@ class Record:
             count = db.execute(sa.select(sa.func.count()).select_from(incidents)).scalar_one()
         return [incident_of(row) for row in rows], count
 
-    def _write(self, db: sa.Connection, transition: Transition, now: int) -> None:
+    def _write(self, db: sa.Connection, transition: Transition) -> None:
         incident = transition.incident
         row = {
             "id": incident.id,
@@ -73,17 +75,8 @@ class Record:
             line = {"incident": incident.id, "at": item.at, "kind": item.kind, "about": about, "evidence": evidence}
             db.execute(insert(timeline).values(line).on_conflict_do_nothing())
         if transition.tell is not None:
-            for channel in self._channels:
-                note = {
-                    "incident": incident.id,
-                    "what": transition.tell,
-                    "channel": channel,
-                    "at": transition.at,
-                    "loud": transition.tell in LOUD,
-                    "due_at": now,
-                    "attempts": 0,
-                }
-                db.execute(insert(outbox).values(note).on_conflict_do_nothing())
+            row = {"incident": incident.id, "what": transition.tell, "at": transition.at}
+            db.execute(insert(news).values(row).on_conflict_do_nothing())
 
 
 class _More(msgspec.Struct):
@@ -95,6 +88,8 @@ class _More(msgspec.Struct):
     healing_at: int | None = None
     lived: dict[str, Cause] = {}
     eased_at: int | None = None
+    reopened: int = 0
+    well_at: int | None = None
     told: bool = True
     reminded: int = 0
 

@@ -12,9 +12,9 @@ import uvloop
 
 from collector.database import DatabaseError
 from collector.journal import JournalError
-from collector.notifier import ChannelError
 from collector.serving import StartError, build, listen, serve
 from collector.store import StoreError
+from collector.telling.channels import ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from collector.config import Config
     from collector.serving import Collector
+
+log = logging.getLogger(__name__)
 
 START_ERRORS = (StartError, JournalError, StoreError, DatabaseError, ChannelError)
 

@@ -6,20 +6,18 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi import FastAPI
 
 from collector.availability_report import Availability
 from collector.catalogue import Catalogue
 from collector.clock import SteadyClock
 from collector.columns import Decoder
 from collector.database import open_database
+from collector.diagnosing import Diagnosing
+from collector.diagnosis import Diagnoses
 from collector.engine import Engine
 from collector.forward import Forward
 from collector.history import History
@@ -27,36 +25,45 @@ from collector.journal import Journal
 from collector.lease_office import LeaseOffice
 from collector.measures import Measures
 from collector.naming import Names
-from collector.notifier import Notifier, open_channels
 from collector.overview import Overview
 from collector.pipeline import Pipeline
 from collector.record import Record
 from collector.store import Store
 from collector.storing import Storing
+from collector.telling.address import Address, AddressError
+from collector.telling.channels import open_channels
+from collector.telling.dead_man import DeadMan
+from collector.telling.notifier import Notifier
 from collector.tokens import Tokens
 from collector.upkeep import Upkeep
 from collector.watching import Watching
 from collector.web import problems
 from collector.web.access import Access
 from collector.web.acting import acting_routes
+from collector.web.alertmanager import alertmanager_routes
 from collector.web.api import VERSION, api_routes
+from collector.web.drills import drill_routes
 from collector.web.events import Events
-from collector.web.headers import Headers
 from collector.web.leases import lease_routes
 from collector.web.maintenance import maintenance_routes
 from collector.web.ordering import Ordering
-from collector.web.problems import Json
+from collector.web.own import own_routes
 from collector.web.reports import report_routes
 from collector.web.session import session_routes
 from collector.web.write import write_routes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+    from collector.columns import Columns
     from collector.config import Config
+    from collector.engine import Judged
+    from collector.journal import Entry
     from collector.places import Places
 
 log = logging.getLogger(__name__)
-
-BOARD = Path(__file__).with_name("board")
 
 
 class StartError(Exception):
@@ -73,6 +80,8 @@ class Collector:
     storing: Storing
     pipeline: Pipeline
     notifier: Notifier
+    diagnosing: Diagnosing | None
+    dead_man: DeadMan | None
     forward: Forward | None
     upkeep: Upkeep
     events: Events
@@ -86,13 +95,21 @@ class Collector:
             log.info("judged again %d entries that the last checkpoint did not hold", replayed)
         self.storing.start()
         self.notifier.start()
+        if self.diagnosing is not None:
+            self.diagnosing.start()
         self.upkeep.start()
+        if self.dead_man is not None:
+            self.dead_man.start()
         if self.forward is not None:
             self.forward.start()
 
     def stop(self) -> None:
         """End in the order of the stream: judge, store, tell, then close the files."""
+        if self.dead_man is not None:
+            self.dead_man.stop()
         self.pipeline.stop()
+        if self.diagnosing is not None:
+            self.diagnosing.stop()
         self.upkeep.stop()
         self.storing.stop()
         if self.forward is not None:
@@ -110,14 +127,22 @@ def build(config: Config) -> Collector:
     catalogue = Catalogue(max_signals_per_site=config.write.max_signals_per_site)
     journal.restore(catalogue)
     store = Store(data / "metrics.duckdb", config.store)
-    channels = open_channels(config.channels)
-    record = Record(database, [channel.name for channel in channels])
+    notifier = Notifier(database, open_channels(config.channels), config)
+    record = Record(database, notifier.wake)
     record.sites(config.sites)
     engine, decoder = Engine(config, catalogue), Decoder(catalogue)
     names = Names(config)
     overview, history = Overview(engine, catalogue, config.sites), History(database, names)
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
+    watching = Watching(events, catalogue, engine, overview, history, names)
+    diagnosing = _diagnosing(config, catalogue, database, notifier)
+
+    def watch(entry: Entry, columns: Columns, judged: Judged) -> None:
+        watching.watch(entry, columns, judged)
+        if diagnosing is not None:
+            diagnosing.watch(judged)
+
     pipeline = Pipeline(
         journal=journal,
         catalogue=catalogue,
@@ -128,12 +153,14 @@ def build(config: Config) -> Collector:
         measures=measures,
         clock=SteadyClock(),
         checkpoint_path=data / "judge.npz",
-        watch=Watching(events, catalogue, engine, overview, history, names).watch,
+        watch=watch,
     )
     forward = Forward(config.forward, journal.path, database) if config.forward else None
-    notifier = Notifier(database, channels)
+    dead_man = _dead_man(config, pipeline, notifier)
     upkeep = Upkeep(config.journal, journal, lambda: _needed(pipeline, storing, forward))
-    measures.expose(lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep))
+    measures.expose(
+        lambda: _gauges(catalogue, engine, pipeline, storing, store, notifier, forward, upkeep) | _age(dead_man)
+    )
     office = LeaseOffice(config.leases.rules(), config.sites, database, SteadyClock().now)
     tokens = Tokens(database)
     access = Access(tokens, loopback_reads=config.loopback_reads)
@@ -171,38 +198,40 @@ def build(config: Config) -> Collector:
     app.include_router(maintenance_routes(config, access, engine, ordering, names))
     app.include_router(report_routes(config, access, Availability(config, catalogue, engine, store, database)))
     app.include_router(lease_routes(access, office))
+    app.include_router(drill_routes(access, notifier.drills))
+    app.include_router(alertmanager_routes(access, ordering, config.own.site))
     app.include_router(session_routes(access, tokens))
-    _own_routes(app, access, pipeline, storing, measures, forward)
-    return Collector(config, journal, store, storing, pipeline, notifier, forward, upkeep, events, engine.places, app)
+    troubles = {
+        "judging": lambda: pipeline.failed,
+        "storing": lambda: storing.problem,
+        "forwarding": lambda: forward.problem if forward is not None else None,
+        "telling": notifier.problem,
+        "dead_man": lambda: dead_man.problem if dead_man is not None else None,
+        "drill": notifier.drills.problem,
+    }
+    own_routes(app, access, measures, troubles)
+    return Collector(
+        config, journal, store, storing, pipeline, notifier, diagnosing, dead_man, forward, upkeep,
+        events, engine.places, app,
+    )  # fmt: skip
 
 
-def _own_routes(
-    app: FastAPI, access: Access, pipeline: Pipeline, storing: Storing, measures: Measures, forward: Forward | None
-) -> None:
-    @app.get("/health", tags=["own"], summary="Whether the collector takes in, judges and stores")
-    async def health() -> Json:
-        trouble = {
-            "judging": pipeline.failed,
-            "storing": storing.problem,
-            "forwarding": forward.problem if forward is not None else None,
-        }
-        named = {name: words for name, words in trouble.items() if words}
-        status = "fail" if pipeline.failed else "warn" if named else "pass"
-        return Json({"status": status, "version": VERSION, **named}, 503 if pipeline.failed else 200)
+def _diagnosing(config: Config, catalogue: Catalogue, database: sa.Engine, notifier: Notifier) -> Diagnosing | None:
+    """Return what looks at sites, where an inventory says how they are reached."""
+    if config.inventory is None or not config.diagnosis.enabled:
+        return None
+    sites = [site.site for site in config.sites if site.site != config.own.site]
+    return Diagnosing(Diagnoses(database), config.diagnosis, config.inventory, sites, catalogue, told=notifier.wake)
 
-    @app.get("/metrics", tags=["own"], summary="The collector's own figures, for Prometheus")
-    async def metrics(request: Request) -> Response:
-        access.require(request, "viewer")
-        return Response(measures.text(), media_type=CONTENT_TYPE_LATEST)
 
-    async def page() -> FileResponse:
-        return FileResponse(BOARD / "page.html", headers={"Cache-Control": "no-cache"})
-
-    for path in ("/", "/site/{site}", "/incident/{incident}"):
-        app.add_api_route(path, page, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=BOARD / "static"))
-
-    app.add_middleware(Headers)
+def _dead_man(config: Config, pipeline: Pipeline, notifier: Notifier) -> DeadMan | None:
+    if config.dead_man is None:
+        return None
+    try:
+        address = Address(config.dead_man.url_file)
+    except AddressError as exc:
+        raise StartError(str(exc)) from None
+    return DeadMan(config.dead_man, address, [pipeline.prove, notifier.problem], notifier.drills.withholds)
 
 
 def _needed(pipeline: Pipeline, storing: Storing, forward: Forward | None) -> int:
@@ -237,6 +266,12 @@ def _gauges(
         told["nhip_forward_lag_entries"] = ("Entries not yet forwarded", pipeline.position - forward.position)
         told["nhip_forward_refused_entries"] = ("Entries the long-term database refused", forward.refused)
     return told
+
+
+def _age(dead_man: DeadMan | None) -> dict[str, tuple[str, float]]:
+    if dead_man is None:
+        return {}
+    return {"nhip_dead_man_age_seconds": ("How long ago the dead-man signal was taken", dead_man.age_seconds())}
 
 
 def make_folder(path: Path) -> Path:

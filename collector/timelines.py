@@ -51,6 +51,8 @@ def _together(lines: Sequence[Any]) -> list[list[Any]]:
 
 def _words(lines: Sequence[Any], names: Names) -> Text:
     line = lines[0]
+    if line["kind"] == "diagnosed":
+        return msgspec.json.decode(line["text"], type=Text)
     if len(lines) > 1:
         return happened(line["kind"], None, _several([_place(each["about"], names) for each in lines]))
     evidence = msgspec.convert(line["evidence"], Evidence) if line["evidence"] else None

@@ -1,4 +1,4 @@
-"""What people read: causes, timelines and messages, in Vietnamese and English."""
+"""What people read: causes and timelines, in Vietnamese and English. Messages are in `telling/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from collector.signs import sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from collector.incident import Evidence, Place
 
@@ -146,33 +146,16 @@ _HAPPENED: dict[str, Text] = {
     "merged": {"vi": "Gộp vào sự cố", "en": "Part of incident"},
     "corrected": {"vi": "Nguyên nhân được xác định lại", "en": "Cause set right"},
     "due": {"vi": "Sắp đến hạn báo cáo (giờ)", "en": "Report is due soon (hours)"},
+    "suppressed": {"vi": "Đang bảo trì theo kế hoạch: chưa báo ai", "en": "Under planned work: nobody is told yet"},
     "closed": {"vi": "Đóng bởi người trực", "en": "Closed by"},
     "serious": {"vi": "Xếp loại nghiêm trọng bởi", "en": "Called serious by"},
     "not serious": {"vi": "Bỏ xếp loại nghiêm trọng bởi", "en": "Called not serious by"},
     "assigned": {"vi": "Giao cho", "en": "Assigned to"},
     "acknowledged": {"vi": "Đã tiếp nhận", "en": "Acknowledged"},
     "comment": {"vi": "Ghi chú", "en": "Comment"},
+    "diagnosed": {"vi": "Chẩn đoán", "en": "Diagnosis"},
     "told": {"vi": "Đã báo", "en": "Told"},
 }
-
-_TELL: dict[str, Text] = {
-    "opened": {"vi": "🔴 SỰ CỐ", "en": "🔴 INCIDENT"},
-    "resolved": {"vi": "🟢 ĐÃ KHẮC PHỤC", "en": "🟢 RESOLVED"},
-    "reopened": {"vi": "🔴 TÁI DIỄN", "en": "🔴 REOPENED"},
-    "escalated": {"vi": "🔴 TRỞ NÊN NGHIÊM TRỌNG", "en": "🔴 NOW CRITICAL"},
-    "eased": {"vi": "🟡 GIẢM XUỐNG CẢNH BÁO", "en": "🟡 EASED"},
-    "updated": {"vi": "🔴 CẬP NHẬT", "en": "🔴 UPDATED"},
-    "corrected": {"vi": "🔴 NGUYÊN NHÂN", "en": "🔴 CAUSE"},
-    "due": {"vi": "🔴 SẮP ĐẾN HẠN BÁO CÁO", "en": "🔴 REPORT IS DUE SOON"},
-    "digest": {"vi": "🟡 CẢNH BÁO", "en": "🟡 WARNING"},
-}
-
-_MESSAGE: Text = {
-    "vi": "{site}\n{cause}\nTừ: {began}{until}{evidence}\nMã sự cố: {id}",
-    "en": "{site}\n{cause}\nSince: {began}{until}{evidence}\nIncident: {id}",
-}
-_UNTIL: Text = {"vi": "\nĐến: {at} (kéo dài {lasted})", "en": "\nUntil: {at} (lasted {lasted})"}
-_SEEN: Text = {"vi": "\nDấu hiệu: {words}", "en": "\nSeen: {words}"}
 
 
 def cause(
@@ -234,39 +217,6 @@ def seen(evidence: Evidence, language: str) -> str:
         words = {"vi": "không còn được đo", "en": "is no longer measured"}[language]
     reason = f" ({evidence.reason})" if evidence.reason else ""
     return f"{evidence.check} {evidence.target}".rstrip() + f": {words}{reason}"
-
-
-def message(
-    *,
-    what: str,
-    language: str,
-    incident_id: str,
-    place: Place,
-    site_name: str,
-    began_at: int,
-    resolved_at: int | None,
-    evidence: Sequence[Evidence],
-    why: str = "",
-    lost: int = 0,
-    name: str = "",
-) -> tuple[str, str]:
-    """Return title and body of what a channel tells people. Instants are nanoseconds, shown in Vietnam's time."""
-    where = site_name if site_name == place.site or not place.site else f"{site_name} ({place.site})"
-    title = f"{_TELL[what][language]}: {where}"
-    until = ""
-    if resolved_at is not None:
-        until = _UNTIL[language].format(at=local(resolved_at), lasted=lasted(resolved_at - began_at, language))
-    shown = [seen(item, language) for item in evidence if item.level == "red" or what == "resolved"][:3]
-    words = _SEEN[language].format(words="; ".join(shown)) if shown and what == "opened" else ""
-    body = _MESSAGE[language].format(
-        site=where,
-        cause=cause(place, why, name=name, lost=lost, evidence=evidence)[language],
-        began=local(began_at),
-        until=until,
-        evidence=words,
-        id=incident_id,
-    )
-    return title, body
 
 
 def local(at: int) -> str:

@@ -51,6 +51,7 @@ OWN = frozenset(
         "site_lan",
         "site_limits",
         "site_name",
+        "site_population",
         "site_second_upstream",
         "upstream_name",
     }

@@ -94,6 +94,8 @@ class Site:
     nodes: tuple[Node, ...]
     limits: tuple[Limit, ...]
     place: Place = field(compare=False)
+    population: int = 0
+    """How many people it serves; 0 where nobody says."""
     variables: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
     """What holds at its gateway, as written: `resolve` puts values for the names in it."""
 
@@ -221,8 +223,19 @@ def _site(tree: Tree, group: Group, upstreams: set[str], problems: Problems) -> 
         nodes=nodes,
         limits=tuple(_built(list[Limit], variables.get("site_limits"), variables, problems)),
         place=group.place,
+        population=_population(variables, problems),
         variables=_held(tree, group, nodes),
     )
+
+
+def _population(variables: Mapping[str, Given], problems: Problems) -> int:
+    given = variables.get("site_population")
+    if given is None:
+        return 0
+    if isinstance(given.value, bool) or not isinstance(given.value, int) or given.value < 0:
+        problems.append((str(given.place), f"site_population must be a number of people, not {given.value!r}"))
+        return 0
+    return given.value
 
 
 def _held(tree: Tree, group: Group, nodes: tuple[Node, ...]) -> dict[str, Given]:

@@ -194,3 +194,18 @@ def test_a_sender_held_up_half_of_the_time_costs_time_and_no_truth(delay_ns: int
 
 def test_where_nothing_arrives_nothing_is_claimed() -> None:
     assert Run(MadeLine(1e7, 0, queue_bytes=0)).find() is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=1, max_size=40))
+def test_a_pulse_may_arrive_with_any_gaps_and_delays(packets: list[tuple[int, int]]) -> None:
+    """Whoever is held up, and whenever: there is an order to give, or nothing to say."""
+    search = Search(packet_bytes=PACKET, max_packets=20_000, max_rate=10**11, ends_at=5 * SECOND)
+    order = search.next(0)
+    assert order is not None
+    sent, arrivals = SECOND, []
+    for index, (gap, delay) in enumerate(packets):
+        sent += gap * MS
+        arrivals.append((sent + delay * MS, Load(index, order.number, index, sent)))
+    for at, load in sorted(arrivals, key=lambda arrival: arrival[0]):
+        search.packet(load, at)
+    search.next(sent + SECOND)

@@ -172,7 +172,7 @@ class Office:
         self.store = Store(folder / "metrics.duckdb", Settings(), clock=lambda: self.now)
         self.engine, self.decoder = Engine(config, self.catalogue), Decoder(self.catalogue)
         self.database = open_database(folder / "collector.db")
-        self.record = Record(self.database, [])
+        self.record = Record(self.database)
         self.position = 0
 
     def measure(self, series: str, signs: str, *, metric: str = "loss_ratio", first: int = 0, every: int = 20) -> None:
@@ -198,7 +198,7 @@ class Office:
             began_at=(NOON + first * 60) * NS, opened_at=(NOON + first * 60) * NS,
             resolved_at=None if last is None else (NOON + last * 60) * NS,
         )  # fmt: skip
-        self.record.write([Transition(incident, [Happened(incident.began_at, "began")])], 0)
+        self.record.write([Transition(incident, [Happened(incident.began_at, "began")])])
 
     def report(self, minutes: int, **asked: str) -> Report:
         end = datetime.fromtimestamp(NOON, ZONE) + timedelta(minutes=minutes)

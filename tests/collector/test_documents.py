@@ -44,6 +44,13 @@ def test_the_values_it_shows_are_the_defaults() -> None:
         "journal",
         "store",
         "channels",
+        "people",
+        "rotas",
+        "routes",
+        "escalations",
+        "telling",
+        "drill",
+        "dead_man",
         "tls",
         "forward",
     ):

@@ -21,7 +21,7 @@ from collector.catalogue import Catalogue
 from collector.clock import SteadyClock
 from collector.columns import Decoder
 from collector.config import Config, Service
-from collector.database import incidents, open_database, outbox, timeline
+from collector.database import incidents, news, open_database, outbox, timeline
 from collector.engine import Engine
 from collector.journal import Entry, Journal
 from collector.measures import Measures
@@ -65,7 +65,7 @@ class Life:
             catalogue=self.catalogue,
             decoder=self.decoder,
             engine=self.engine,
-            record=Record(self.database, ["log"]),
+            record=Record(self.database),
             storing=cast("Storing", Nowhere()),
             measures=Measures(),
             clock=SteadyClock(lambda: self.now, lambda: self.now),
@@ -149,7 +149,7 @@ def night(folder: Path, steps: list[tuple[str, bool, str]], *, kills: bool) -> d
     told = {
         "incidents": life.rows(incidents, "id", "place", "state", "began_at", "opened_at", "resolved_at"),
         "timeline": life.rows(timeline, "incident", "at", "kind", "about"),
-        "outbox": life.rows(outbox, "incident", "what", "channel"),
+        "news": life.rows(news, "incident", "what"),
     }
     life.killed()
     return told
@@ -203,7 +203,7 @@ def test_whatever_time_alone_has_found_keeps_its_number_and_its_place_through_ki
             open_here = {(i.id, i.place.name) for i in life.engine.incidents.open.values()}
             recorded = life.rows(incidents, "id", "place", "state")
             assert open_here == {(number, place) for number, place, state in recorded if state == "open"}
-        told = life.rows(outbox, "incident", "what", "at")
+        told = life.rows(news, "incident", "what", "at")
         assert len(told) == len(set(told))
         assert {number for number, _, _ in told} == {number for (number,) in life.rows(incidents, "id")}
         life.killed()
@@ -240,7 +240,7 @@ def test_what_fails_right_after_a_kill_is_told_under_a_number_of_its_own(folder:
         life.now += SECOND
         life.write(tcp("a", 0, life.now))
     assert life.rows(incidents, "id", "place") == [("000001", "gw"), ("000002", "a:443")]
-    assert ("000002", "opened") in life.rows(outbox, "incident", "what")
+    assert ("000002", "opened") in life.rows(news, "incident", "what")
     life.killed()
 
 
@@ -263,7 +263,11 @@ def test_a_lost_checkpoint_goes_on_with_the_open_incident_rings_no_second_time_a
     life.now += 60 * SECOND
     life.tick()
     assert life.rows(incidents, "id", "kind", "state")[1:] == [("000002", "silence", "open")]
-    assert life.rows(outbox, "incident", "what") == [("000001", "opened"), ("000001", "resolved"), ("000002", "opened")]
+    assert life.rows(news, "incident", "what") == [
+        ("000001", "opened"),
+        ("000001", "resolved"),
+        ("000002", "opened"),
+    ]
     life.killed()
 
 

@@ -218,6 +218,38 @@ def test_a_site_that_fails_later_loses_its_acceptance_but_keeps_its_baseline(run
     assert (run.inventory / "baseline.yml").read_text(encoding="utf-8") == before
 
 
+def test_a_line_that_slowly_gets_worse_does_not_become_usual_unless_somebody_says_so(run: Run) -> None:
+    run.measured("31120")
+    assert run.report("31120", more=("--baseline",)) == 0
+    before = (run.inventory / "baseline.yml").read_text(encoding="utf-8")
+    run.results.clear()
+    run.measured("31120", {"line": {"metrics": {**GOOD["line"][1], "rtt_median_seconds": 0.03}}})
+    assert run.report("31120", more=("--baseline",)) == 0
+    assert (run.inventory / "baseline.yml").read_text(encoding="utf-8") == before
+    assert run.report("31120", more=("--baseline", "--renew")) == 0
+    assert "rtt_median_seconds: 0.03" in (run.inventory / "baseline.yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("service", "colour"), [("one-stop", "red"), ("dns", "green")])
+def test_a_limit_of_one_service_holds_for_that_service_alone(run: Run, service: str, colour: str) -> None:
+    path = run.inventory / "group_vars/all/limits.yml"
+    own = f"  - {{check: http_get, metric: total_seconds, service: {service}, red: {{enter: 0.01, leave: 0.01}}}}\n"
+    path.write_text(path.read_text(encoding="utf-8") + own, encoding="utf-8")
+    run.measured("31120")
+    run.report("31120")
+    assert run.colours("31120")["one_stop_time"] == colour
+
+
+def test_a_limit_of_another_site_does_not_hold_here(run: Run) -> None:
+    path = run.inventory / "group_vars/all/limits.yml"
+    own = "  - {check: http_get, metric: total_seconds, sites: ['31147'], red: {enter: 0.01, leave: 0.01}}\n"
+    path.write_text(path.read_text(encoding="utf-8") + own, encoding="utf-8")
+    run.measured("31120")
+    run.measured("31147")
+    run.report("31120", "31147")
+    assert (run.colours("31120")["one_stop_time"], run.colours("31147")["one_stop_time"]) == ("green", "red")
+
+
 def test_what_the_agent_measured_under_a_lease_belongs_to_its_check(run: Run) -> None:
     run.measured("31120")
     for result in run.results:
