@@ -233,6 +233,8 @@ def _said(ratio: float | None, language: str, digits: int = 2) -> str:
     percent = _percent(ratio, digits)
     if percent is None:
         return "–"
+    if ratio and not percent:
+        return f"< {10**-digits:g} %".replace(".", "," if language == "vi" else ".")
     shown = (
         f"{percent:.{digits}f}".rstrip("0").rstrip(".") if digits and percent in (0, 100) else f"{percent:.{digits}f}"
     )

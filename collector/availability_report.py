@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -22,17 +22,20 @@ from collector.availability import (
     silenced,
     within,
 )
+from collector.availability_sources import sources_of
 from collector.database import incidents
 from collector.history import cause_told
 from collector.incident import Place
+from collector.naming import Names
 from collector.record import incident_of
-from collector.verdicts import minutes_of, says
+from collector.verdicts import minutes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from collector.availability_sources import Sources
     from collector.availability_times import Month
-    from collector.catalogue import Catalogue, Signal
+    from collector.catalogue import Catalogue
     from collector.config import Config
     from collector.engine import Engine
     from collector.incident import Incident
@@ -96,20 +99,12 @@ class Report:
     now: int
 
 
-@dataclass(slots=True)
-class _Sources:
-    """Which signals tell of what: by node, since one node's checks are judged together."""
+class _Time(NamedTuple):
+    """The time that a report is about: its months, and what happened and was planned in it (by the window's name)."""
 
-    lines: list[int] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    services: defaultdict[str, defaultdict[str, list[int]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
-
-    def signals(self) -> list[int]:
-        """Return all of them."""
-        services = (numbers for nodes in self.services.values() for numbers in nodes.values())
-        return [*self.counts, *self.lines, *(number for numbers in services for number in numbers)]
+    months: list[Month]
+    past: dict[str, Past]
+    spans: dict[str, list[tuple[int, int]]]
 
 
 class Availability:
@@ -122,12 +117,14 @@ class Availability:
         self._engine = engine
         self._store = store
         self._database = database
-        self._names = {service.service: service.name or service.service for service in config.services}
+        self._names = Names(config)
 
     def report(self, months: list[Month], *, site: str | None, service: str | None, now: int) -> Report:
         """Return the report of these months: of all, or of one site or one service. `now` in nanoseconds."""
-        past = self._past(months[0].start * NS, months[-1].end * NS)
-        sources = self._sources()
+        start, end = months[0].start * NS, months[-1].end * NS
+        spans = {window.window: window.spans_between(start, end) for window in self._engine.maintenance.windows}
+        time = _Time(months, self._past(start, end), spans)
+        sources = sources_of(self._config, self._catalogue, self._engine)
         names = {each.site: (each.name, each.group) for each in self._config.sites}
         wanted = [each for each in sources if site in (None, each)]
         rows: list[Row] = []
@@ -136,34 +133,33 @@ class Availability:
             part = {each: sources[each] for each in wanted[first : first + _SITES_AT_ONCE]}
             seen = self._read(part, months)
             for each, those in part.items():
-                things = self._things(each, those, seen, months, past, service)
+                things = self._things(each, those, seen, time, service)
                 name, group = names.get(each, (each, ""))
                 for place, what in things.items():
-                    rows += self._rows(place, what, months, past.values(), (name, group))
+                    rows += self._rows(place, what, time, (name, group))
                     if place.kind == "service" and place.name in self._engine.places.shared:
                         shared[place.name].append(what)
         for name, parts in shared.items():
             if site is None:
-                rows += self._rows(Place("service", "", name), any_of(parts), months, past.values(), ("", ""))
+                rows += self._rows(Place("service", "", name), any_of(parts), time, ("", ""))
         rules = self._config.availability
-        return Report(months, rows, past, self._planned(months, site), rules.goal_ratio, rules.time_zone, now)
+        return Report(months, rows, time.past, self._planned(time, site), rules.goal_ratio, rules.time_zone, now)
 
     def _things(
         self,
         site: str,
-        sources: _Sources,
+        sources: Sources,
         seen: dict[int, Seen],
-        months: Sequence[Month],
-        past: dict[str, Past],
+        time: _Time,
         service: str | None,
     ) -> dict[Place, Seen]:
         """Return what a report says of one site: its line, and each service."""
         things: dict[Place, Seen] = {}
-        count = _minute(months[-1].end, months)
         if service is None and site != self._config.own.site:
             parts = [held(seen[n]) for n in sources.lines]
             parts += [held(Seen(seen[n].up, np.zeros_like(seen[n].up))) for n in sources.counts]
-            cut = [_span(each, months) for each in past.values() if site in each.cut_off]
+            cut = [_span(each, time.months) for each in time.past.values() if site in each.cut_off]
+            count = _minute(time.months[-1].end, time.months)
             things[Place("path", site, "")] = silenced(any_of(parts) if parts else nothing(count), cut)
         for name, nodes in sources.services.items():
             if service in (None, name):
@@ -171,26 +167,26 @@ class Availability:
                 things[Place("service", site, name)] = any_of(checks)
         return things
 
-    def _rows(
-        self, place: Place, seen: Seen, months: Sequence[Month], past: Iterable[Past], named: tuple[str, str]
-    ) -> list[Row]:
-        windows = self._engine.maintenance.spans(place, months[0].start * NS, months[-1].end * NS)
-        planned = within((_period(start, end, months) for _, start, end in windows), len(seen.up))
-        spans = [(each.id, _span(each, months)) for each in past if _concerns(each, place)]
+    def _rows(self, place: Place, seen: Seen, time: _Time, named: tuple[str, str]) -> list[Row]:
+        windows = [
+            span for each in self._engine.maintenance.touching(place) for span in time.spans.get(each.window, ())
+        ]
+        planned = within((_period(*span, time.months) for span in windows), len(seen.up))
+        spans = [(each.id, _span(each, time.months)) for each in time.past.values() if _concerns(each, place)]
         explained = within((span for _, span in spans), len(seen.up))
         rows = []
-        for month in months:
-            period = Period(_minute(month.start, months), _minute(month.end, months))
+        for month in time.months:
+            period = Period(_minute(month.start, time.months), _minute(month.end, time.months))
             found = [Bite(name, minutes) for name, span in spans if (minutes := eaten(seen, planned, period, span))]
             thing: Thing = "service" if place.kind == "service" else "line"
             counted = account(seen, planned, period)
-            service = self._names.get(place.name, place.name)
+            service = self._names.service(place.name)
             bites = tuple(sorted(found, key=lambda bite: -bite.minutes))
             rest = counted.down - eaten(seen, planned | ~explained, period, period)
             rows.append(Row(month.name, place.site, *named, thing, place.name, service, counted, bites, rest))
         return rows
 
-    def _read(self, sources: dict[str, _Sources], months: Sequence[Month]) -> dict[int, Seen]:
+    def _read(self, sources: dict[str, Sources], months: Sequence[Month]) -> dict[int, Seen]:
         """Return what each signal says, minute by minute."""
         signals = [number for each in sources.values() for number in each.signals()]
         start, count = months[0].start, _minute(months[-1].end, months)
@@ -207,59 +203,18 @@ class Availability:
             seen[number] = Seen(up, down)
         return seen
 
-    def _sources(self) -> dict[str, _Sources]:
-        """Return, for each site that is configured or was heard, which signals tell of its line and its services."""
-        sources = {site.site: _Sources() for site in self._config.sites}
-        for signal in list(self._catalogue.signals):
-            if not says(signal.metric):
-                continue
-            line = self._line_of(signal)
-            if line is not None:
-                found = sources.setdefault(line, _Sources())
-                (found.counts if signal.metric == "packets_received" else found.lines).append(signal.id)
-            elif (name := self._service_of(signal)) is not None:
-                site = sources.setdefault(signal.series.site, _Sources())
-                site.services[name][signal.series.node].append(signal.id)
-        return sources
-
-    def _line_of(self, signal: Signal) -> str | None:
-        """Return whose line a signal tests: from the site, or from the data centre's side."""
-        series, metric = signal.series, signal.metric.partition("[")[0]
-        if series.check == "stamp_sender":
-            return series.target if metric == "packets_received" else None
-        if metric != "loss_ratio":
-            return None
-        if series.site == self._config.own.site:
-            target = signal.metric.partition("[")[2].rstrip("]") or series.target
-            line = self._engine.topology.addresses.get(target)
-            return line.site if line is not None else target if target in self._engine.topology.sites else None
-        tested = series.check == "stamp" or (
-            series.check == "icmp_echo" and series.target in self._config.availability.line_targets
-        )
-        return series.site if tested else None
-
-    def _service_of(self, signal: Signal) -> str | None:
-        if signal.metric not in ("success", "active"):
-            return None
-        if self._names:
-            return self._engine.places.service(signal.series) or None
-        place = self._engine.places.of(signal.series)
-        return place.name if place.kind == "service" else None
-
     def _past(self, start: int, end: int) -> dict[str, Past]:
         over = sa.or_(incidents.c.resolved_at.is_(None), incidents.c.resolved_at > start)
         query = sa.select(incidents).where(incidents.c.began_at < end, over).order_by(incidents.c.began_at)
         with self._database.connect() as db:
             found = [incident_of(row) for row in db.execute(query).mappings()]
-        names = {**self._engine.topology.names, **self._names}
-        return {incident.id: _past_of(incident, names.get(incident.place.name, "")) for incident in found}
+        return {incident.id: _past_of(incident, self._names.place(incident.place)) for incident in found}
 
-    def _planned(self, months: Sequence[Month], site: str | None) -> list[tuple[Window, int, int]]:
-        start, end = months[0].start * NS, months[-1].end * NS
+    def _planned(self, time: _Time, site: str | None) -> list[tuple[Window, int, int]]:
         found = [
             (window, begins, ends)
             for window in self._engine.maintenance.windows
-            for begins, ends in window.spans_between(start, end)
+            for begins, ends in time.spans.get(window.window, ())
             if site is None or window.everything or not window.sites or site in window.sites
         ]
         return sorted(found, key=lambda each: (each[1], each[0].window))

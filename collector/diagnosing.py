@@ -59,16 +59,19 @@ class Diagnosing:
         inventory: Path,
         sites: Sequence[str],
         catalogue: Catalogue,
+        *,
+        told: Callable[[], None] = lambda: None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Look at `sites`, those of `inventory`, as `settings` say."""
+        """Look at `sites`, those of `inventory`, as `settings` say; `told` is called once people are to be told."""
+        self._told = told
         self._diagnoses, self._settings, self._inventory = diagnoses, settings, inventory
         self._sites, self._catalogue, self._clock = frozenset(sites), catalogue, clock
         self._asked: deque[str] = deque()  # by the judge's thread: never waits, never grows
         self._known: dict[str, _Known] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnose", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +81,7 @@ class Diagnosing:
     def stop(self) -> None:
         """End, and whatever is being looked at."""
         self._stop.set()
+        self._wake.set()
         with self._lock:
             for process in self._running.values():
                 process.kill()
@@ -91,9 +95,12 @@ class Diagnosing:
         for site in dict.fromkeys(signs):
             if site in self._sites and len(self._asked) < _MOST_WAITING:
                 self._asked.append(site)
+                self._wake.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
+        while not self._stop.is_set():
+            self._wake.wait(_LOOK_SECONDS)
+            self._wake.clear()
             while self._asked:
                 self._ask(self._asked.popleft())
             try:
@@ -114,8 +121,9 @@ class Diagnosing:
                 self._ask(site)
             elif known.told is not None or known.final:
                 before = self._diagnoses.of(incident)
-                if known.final or before is None:
-                    self._diagnoses.keep(incident, known.told, final=known.final, now=now)
+                late = known.final or before is None
+                if late and self._diagnoses.keep(incident, known.told, final=known.final, now=now):
+                    self._told()
 
     def _ask(self, site: str) -> None:
         now = self._clock()

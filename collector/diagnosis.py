@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from collector.database import diagnoses, incidents, timeline
+from collector.database import diagnoses, incidents, news, outbox, timeline
 
 _LATELY = 900 * 1_000_000_000
 """What opened longer ago than this is not looked at any more: it would tell of another time."""
@@ -92,18 +92,30 @@ class Diagnoses:
             rows = db.execute(query).all()
         return [Wanting(row.id, row.kind, row.site, row.more.get("reached", [])) for row in rows]
 
-    def keep(self, incident: str, told: dict[str, Any] | None, *, final: bool, now: int) -> None:
-        """Keep what was found; the last word goes into the timeline. None: nothing could be, and nobody asks again."""
+    def keep(self, incident: str, told: dict[str, Any] | None, *, final: bool, now: int) -> bool:
+        """Keep what was found; the last word goes into the timeline. None: nothing could be, and nobody asks again.
+
+        Return whether people are to be told: those whose message had left before anything was known hear of it as of
+        an update, which never rings.
+        """
         row = {"incident": incident, "at": now, "final": final, "told": told}
+        statement = insert(diagnoses).values(row)
         with self._database.begin() as db:
-            db.execute(insert(diagnoses).values(row).on_conflict_do_update(index_elements=["incident"], set_=row))
-            if told is not None and final:
-                text = {language: "; ".join(words_of(told, language)) for language in _WORDS}
-                line = {
-                    "incident": incident, "at": now, "kind": "diagnosed", "about": told["verdict"]["where"],
-                    "text": msgspec.json.encode(text).decode(),
-                }  # fmt: skip
-                db.execute(insert(timeline).values(line).on_conflict_do_nothing())
+            kept = statement.on_conflict_do_update(index_elements=["incident"], set_={"final": final, "told": told})
+            known_at = db.execute(kept.returning(diagnoses.c.at)).scalar_one()
+            if told is None or not final:
+                return False
+            text = {language: "; ".join(words_of(told, language)) for language in _WORDS}
+            line = {
+                "incident": incident, "at": now, "kind": "diagnosed", "about": told["verdict"]["where"],
+                "text": msgspec.json.encode(text).decode(),
+            }  # fmt: skip
+            db.execute(insert(timeline).values(line).on_conflict_do_nothing())
+            left = sa.exists().where(outbox.c.incident == incident, outbox.c.loud, outbox.c.sent_at < known_at)
+            if not db.execute(sa.select(left)).scalar_one():
+                return False
+            db.execute(insert(news).values(incident=incident, what="updated", at=now).on_conflict_do_nothing())
+            return True
 
 
 def words_of(told: dict[str, Any], language: str) -> list[str]:

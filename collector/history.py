@@ -151,7 +151,8 @@ def cause_told(incident: Incident, name: str = "") -> dict[str, Any]:
     """Return what is wrong, as the API tells it; `name` is what people call the place."""
     place = incident.place
     lost = len({member.site for member in incident.members if member.site}) or len(incident.reached)
-    text = cause(place, incident.cause, name=name, lost=lost, warning=not incident.told)
+    shown = incident.evidence.values()
+    text = cause(place, incident.cause, name=name, lost=lost, warning=not incident.told, evidence=shown)
     return {"kind": kind(place, incident.cause), "place": place.name, "text": text}
 
 

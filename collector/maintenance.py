@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collector.topology import Topology
 
 _SECOND = 1_000_000_000
-_DAY = 86_400 * _SECOND
+_WEEK = 7 * 86_400 * _SECOND
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKLY = re.compile(rf"({'|'.join(_DAYS)}|daily) +([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _PLACES = "sites, upstreams, services or everything: true"
@@ -86,7 +86,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def spans_between(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return its spans that touch the time between two instants, in order, each once."""
-        found = {span for day in range(start, end + _DAY, _DAY) for span in self.spans(day)}
+        found = {span for day in range(start, end + _WEEK, _WEEK) for span in self.spans(day)}  # each sees a week ahead
         return sorted((begins, ends) for begins, ends in found if begins < end and ends > start)
 
     def until(self, now: int) -> int | None:
@@ -133,14 +133,9 @@ class Maintenance:
                 found.append(Planned(window, *min(ahead)))
         return sorted(found, key=lambda planned: (planned.start, planned.window.window))
 
-    def spans(self, place: Place, start: int, end: int) -> list[tuple[Window, int, int]]:
-        """Return every time between two instants in which a place was, or is to be, under planned work."""
-        return [
-            (window, begins, ends)
-            for window in self.windows
-            if self._touches(window, place)
-            for begins, ends in window.spans_between(start, end)
-        ]
+    def touching(self, place: Place) -> list[Window]:
+        """Return the windows that a place lies under while they are on."""
+        return [window for window in self.windows if self._touches(window, place)]
 
     def covers(self, group: Group, now: int) -> int | None:
         """Return until when all that a group is about is under planned work; None where any of it is not."""

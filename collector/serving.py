@@ -136,7 +136,7 @@ def build(config: Config) -> Collector:
     events, measures = Events(overview.summary), Measures()
     storing = Storing(store, journal, catalogue)
     watching = Watching(events, catalogue, engine, overview, history, names)
-    diagnosing = _diagnosing(config, catalogue, database)
+    diagnosing = _diagnosing(config, catalogue, database, notifier)
 
     def watch(entry: Entry, columns: Columns, judged: Judged) -> None:
         watching.watch(entry, columns, judged)
@@ -216,12 +216,12 @@ def build(config: Config) -> Collector:
     )  # fmt: skip
 
 
-def _diagnosing(config: Config, catalogue: Catalogue, database: sa.Engine) -> Diagnosing | None:
+def _diagnosing(config: Config, catalogue: Catalogue, database: sa.Engine, notifier: Notifier) -> Diagnosing | None:
     """Return what looks at sites, where an inventory says how they are reached."""
     if config.inventory is None or not config.diagnosis.enabled:
         return None
     sites = [site.site for site in config.sites if site.site != config.own.site]
-    return Diagnosing(Diagnoses(database), config.diagnosis, config.inventory, sites, catalogue)
+    return Diagnosing(Diagnoses(database), config.diagnosis, config.inventory, sites, catalogue, told=notifier.wake)
 
 
 def _dead_man(config: Config, pipeline: Pipeline, notifier: Notifier) -> DeadMan | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from collector.history import cause_told
 from collector.incident import LOUD
 from collector.judging import judged_of
-from collector.topology import Topology
+from collector.naming import Names
 from collector.words import lasted, local
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Told:
     resolved_at: int | None = None
     rang_at: int | None = None
     rings: int = 0
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ class Difference:
 
 def told_by(recording: Recording, config: Config) -> list[Told]:
     """Return every incident that judging a recording by a configuration finds, in the order of opening."""
-    topology = Topology.of(config)
-    names = {**topology.names, **{service.service: service.name for service in config.services if service.name}}
+    names = Names(config)
     told: dict[str, Told] = {}
     for judged in judged_of(recording, config):
         for transition in judged.transitions:
@@ -143,9 +143,9 @@ def _moved(old: int, new: int) -> str:
     return f"{lasted(abs(new - old), 'en')} {'later' if new > old else 'earlier'}"
 
 
-def _take(told: dict[str, Told], transition: Transition, names: dict[str, str]) -> None:
+def _take(told: dict[str, Told], transition: Transition, names: Names) -> None:
     incident = transition.incident
-    cause = cause_told(incident, names.get(incident.place.name, ""))
+    cause = cause_told(incident, names.place(incident.place))
     one = told.get(incident.id)
     if one is None:
         one = told[incident.id] = Told(
@@ -153,6 +153,7 @@ def _take(told: dict[str, Told], transition: Transition, names: dict[str, str]) 
         )
     one.place, one.kind, one.text = incident.place, cause["kind"], cause["text"]
     one.sites, one.resolved_at = list(incident.sites), incident.resolved_at
+    one.where = names.where(incident.place)
     one.severity = "red" if "red" in (one.severity, incident.severity) else incident.severity
     if transition.tell in LOUD and transition.tell != "resolved":
         one.rang_at = transition.at if one.rang_at is None else one.rang_at
@@ -190,7 +191,8 @@ def shown(one: Told) -> dict[str, Any]:
 
 def in_words(one: Told) -> str:
     """Say an incident in a line."""
-    where = one.place.site or f"{len(one.sites)} sites"
+    where = one.where if one.where in ("", one.place.site) else f"{one.where} ({one.place.site})"
+    where = where if one.place.site else f"{len(one.sites)} sites"
     rang = local(one.rang_at) if one.rang_at else f"{local(one.opened_at)} (quiet)"
     until = f"until {local(one.resolved_at)}" if one.resolved_at else "not over"
     return f"{rang}  {one.severity:<6}  {where}: {one.text['en']}  ({until})"

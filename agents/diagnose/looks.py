@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agents.diagnose.finding import Probe
     from inventory.topology import Inventory, Node, Site
 
-_TRAIN = {"count": 10, "interval_seconds": 0.08, "packet_timeout_seconds": 0.6, "timeout_seconds": 2.0}
+_TRAIN = {"count": 10, "interval_seconds": 0.05, "packet_timeout_seconds": 0.6, "timeout_seconds": 2.0}
 _WITNESSES = 3
 _HOSTS = 4
 _SERVICE_SECONDS = 2.5

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.database import open_database
+from collector.database import news, open_database, outbox
 from collector.diagnosis import Diagnoses, read, words_of
 from collector.incident import Happened, Incident, Place, Transition
 from collector.record import Record
@@ -140,6 +140,25 @@ def test_an_incident_wants_a_diagnosis_until_it_has_its_last_one(database: sa.En
     with database.connect() as db:
         lines = db.execute(sa.text("select text from timeline where kind = 'diagnosed'")).scalars().all()
     assert [json.loads(line)["en"].split(";")[0] for line in lines] == ["Diagnosis: Cut"]
+
+
+@pytest.mark.parametrize(("sent_at", "hears"), [(None, False), (4_000, True), (6_000, False)])
+def test_who_was_told_before_anything_was_known_hears_of_it_quietly(
+    database: sa.Engine,
+    sent_at: int | None,
+    hears: bool,  # noqa: FBT001  (a row of the table)
+) -> None:
+    opened(database, "000001", 3_000 * NS)
+    message = {"incident": "000001", "what": "opened", "channel": "duty", "due_at": 0, "loud": True}
+    sent = None if sent_at is None else sent_at * NS
+    with database.begin() as db:
+        db.execute(sa.insert(outbox).values(**message, sent_at=sent, attempts=1))
+    diagnoses = Diagnoses(database)
+    assert not diagnoses.keep("000001", {**TOLD, "final": False}, final=False, now=5_000 * NS)
+    assert diagnoses.keep("000001", TOLD, final=True, now=7_000 * NS) == hears
+    with database.connect() as db:
+        told = db.execute(sa.select(news.c.what).where(news.c.at == 7_000 * NS)).scalars().all()
+    assert told == (["updated"] if hears else [])
 
 
 def test_words_say_the_verdict_what_to_try_and_the_worst_first() -> None:
