@@ -31,6 +31,8 @@ _LONGEST_PAUSE_SECONDS: Final = 60
 _AGAIN: Final = _SECOND // 2
 _DOWN: Final = 2
 """So many messages refused one after the other, and it is the channel, not the message."""
+_SINGLY: Final = 4
+"""Every so many times messages are tried singly all the same: one that nobody takes must not keep the others."""
 
 
 class Sender:
@@ -62,8 +64,11 @@ class Sender:
         now = self._clock()
         bucket = self._filled(now)
         items, digest = gather(rows, now)
+        free = bucket.free(now) if bucket else len(items)
+        if self._refused >= _DOWN and self._refused % _SINGLY:
+            free = min(free, 1)  # it is the channel: one attempt for all that waits, not one each
         failed = 0
-        for parcel in parcels(items, digest, bucket.free(now) if bucket else len(items)):
+        for parcel in parcels(items, digest, free):
             if self.loop.stopping or failed >= _DOWN:
                 break
             failed = 0 if self._try(parcel, bucket) else failed + 1
