@@ -21,8 +21,8 @@ from bench.province import Province, Told, provisioned, wait
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-HEALING_SECONDS = 400
-SETTLE_SECONDS = 15
+HEALING_SECONDS = 240
+SETTLE_SECONDS = 10
 AGENT = "/etc/nhip/agent.yml"
 
 

@@ -15,8 +15,9 @@ import msgspec
 
 from collector.detect.witness import RETURN_SECONDS
 from collector.explain import Ground, explain
-from collector.incident import Place
+from collector.incident import Happened, Place
 from collector.topology import ROOT, Line
+from collector.troubles import Note
 from collector.waiting import HEARD_NOBODY, Waiting
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collector.maintenance import Maintenance
     from collector.places import Places
     from collector.topology import Topology
-    from collector.troubles import Note, Trouble, Troubles
+    from collector.troubles import Trouble, Troubles
 
 _SECOND = 1_000_000_000
 NEVER = 1 << 63
@@ -39,6 +40,8 @@ _GRID = _SECOND // 4
 _FEW = 64
 """So many troubles are explained at once; more, a few times a second: a nation lost is not a thousand explanations."""
 _STILL_SECONDS = 600
+_SETTLED_SECONDS, _MOST_DOUBLED = 60, 4
+"""What has come back before is over once it has been well for so long: who is told of its end can rely on it."""
 _WITHOUT_WITNESS_SECONDS = 10
 _ENOUGH_TO_STAY = 3
 _ON_ITS_WAY = 3 * _SECOND
@@ -220,11 +223,27 @@ class Cases:
             transitions += self._merge([incident for incident in able if incident is not first], first, now)
             transitions += self._update(first, group, now)
         for incident in before:
-            if incident.id not in taken and incident.open:
-                transitions.append(self._incidents.end(incident, self._taken(incident.members), now))
+            if incident.id in taken or not incident.open:
+                continue
+            notes = self._taken(incident.members)
+            if self._lasts(incident, now):
+                transitions.append(self._incidents.end(incident, notes, now))
+            else:
+                transitions += self._incidents.linger(incident, notes, now)
         for group in fresh:
             transitions += self._begin(group, now)
         return transitions
+
+    def _lasts(self, incident: Incident, now: int) -> bool:
+        """Tell whether an incident that is well has been so for long enough: the longer, the oftener it came back."""
+        if not incident.reopened:
+            return True
+        if incident.well_at is None:
+            incident.well_at = now
+        patience = _SETTLED_SECONDS << min(incident.reopened - 1, _MOST_DOUBLED)
+        until = incident.well_at + patience * _SECOND
+        self._wake(now, until if until > now else None)
+        return until <= now
 
     def _update(self, incident: Incident, group: Group, now: int) -> list[Transition]:
         moved = self._incidents.update(incident, group, self._of(group), self._notes_of(group, incident), now)
@@ -241,11 +260,19 @@ class Cases:
         at = self._waiting.until(group, troubles, alive=not self.blind)
         until = self._maintenance.covers(group, now)
         if until is not None:
+            self._withhold(group, now)
             at = max(at, until)
         if at > now:
             self._wake(now, at)
             return []
         return [self._incidents.begin(group, troubles, self._taken(group.members), now)]
+
+    def _withhold(self, group: Group, now: int) -> None:
+        """Note, once, that planned work keeps a group from being told."""
+        for place in group.members:
+            notes = self._notes.setdefault(place, [])
+            if all(note.happened.kind != "suppressed" for note in notes):
+                notes.append(Note(0, Happened(now, "suppressed")))
 
     def _reaches(self, place: Place, other: Place) -> bool:
         """Tell whether an incident at `other` may go on at `place`: there, or at what it turned out to be part of."""

@@ -85,16 +85,16 @@ def explain(troubles: Mapping[Place, Trouble], ground: Ground) -> list[Group]:
 
 class _Explaining:
     def __init__(self, troubles: Mapping[Place, Trouble], ground: Ground) -> None:
-        self._troubles, self._ground = troubles, ground
-        self._home: dict[Place, Place] = {t: place for t, place in ground.kept.items() if t in troubles}
+        self._troubles, self._ground = dict(sorted(troubles.items())), ground
+        self._home: dict[Place, Place] = {t: ground.kept[t] for t in self._troubles if t in ground.kept}
         self._causes: dict[Place, Cause] = {}
         self._complete: set[Place] = set()
         self._paths: defaultdict[str, list[Trouble]] = defaultdict(list)
-        for place, trouble in sorted(troubles.items()):
+        for place, trouble in self._troubles.items():
             if place.kind == "path" and self._tests_line(trouble):
                 self._paths[place.site].append(trouble)
-        self._silent = {p.site: t for p, t in troubles.items() if p.kind == "silence" and t.whole}
-        self._unresolved = {p.site: t for p, t in sorted(troubles.items()) if p.kind == "service" and _resolves(t)}
+        self._silent = {p.site: t for p, t in self._troubles.items() if p.kind == "silence" and t.whole}
+        self._unresolved = {p.site: t for p, t in self._troubles.items() if p.kind == "service" and _resolves(t)}
 
     def blind(self) -> None:
         own = Place("collector", self._ground.own_site, "")

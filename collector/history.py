@@ -59,11 +59,11 @@ class History:
                 return None
             lines = db.execute(sa.select(timeline).where(timeline.c.incident == incident)).mappings().all()
             sent = db.execute(
-                sa.select(outbox.c.channel, outbox.c.what, outbox.c.sent_at).where(
+                sa.select(outbox.c.channel, outbox.c.who, outbox.c.sent_at).where(
                     outbox.c.incident == incident, outbox.c.sent_at.is_not(None)
                 )
             ).all()
-        told = [(channel, at) for channel, _, at in sent]
+        told = [(f"{who} ({channel})" if who not in ("", channel) else channel, at) for channel, who, at in sent]
         found = Diagnoses(self._database).of(incident)
         more = {"diagnosis": found} if found else {}
         return {**self._told(row), **more, "timeline": timeline_told(lines, told, self._names)}
@@ -151,7 +151,8 @@ def cause_told(incident: Incident, name: str = "") -> dict[str, Any]:
     """Return what is wrong, as the API tells it; `name` is what people call the place."""
     place = incident.place
     lost = len({member.site for member in incident.members if member.site}) or len(incident.reached)
-    text = cause(place, incident.cause, name=name, lost=lost, warning=not incident.told)
+    shown = incident.evidence.values()
+    text = cause(place, incident.cause, name=name, lost=lost, warning=not incident.told, evidence=shown)
     return {"kind": kind(place, incident.cause), "place": place.name, "text": text}
 
 

@@ -12,7 +12,7 @@ Cause = Literal["", "line", "power", "off", "agent", "delivery", "impaired", "re
 Severity = Literal["yellow", "red"]
 Happening = Literal[
     "began", "opened", "evidence", "recovered", "resolved", "reopened", "escalated", "eased",
-    "joined", "left", "moved", "merged", "corrected", "due", "closed",
+    "joined", "left", "moved", "merged", "corrected", "due", "closed", "suppressed",
 ]  # fmt: skip
 Tell = Literal["opened", "updated", "corrected", "escalated", "eased", "resolved", "reopened", "due", "digest"]
 LOUD: frozenset[str] = frozenset({"opened", "escalated", "resolved", "reopened", "due"})
@@ -88,6 +88,10 @@ class Incident(msgspec.Struct, kw_only=True):
     """Why each of its sites was silent, as the site itself tells since it is back."""
     eased_at: Nanoseconds | None = None
     """When it last became a warning, after it had been red."""
+    reopened: int = 0
+    """How often it has come back."""
+    well_at: Nanoseconds | None = None
+    """Since when it has been well, where that is not yet long enough to call it over."""
     told: bool = False
     """Whether it has rung: only then does its end."""
     serious: bool = False

@@ -63,6 +63,7 @@ class Incidents:
             return None
         before.resolved_at, before.healing_at, before.eased_at = None, None, None
         before.most, before.lived = 0, {}
+        before.reopened += 1
         self._open_at.update(before.reached)
         return before
 
@@ -71,6 +72,7 @@ class Incidents:
     ) -> Transition | None:
         """Let an open incident be what a group says now; None where nothing has changed."""
         happened, tell = [note.happened for note in notes], self._move(incident, group)
+        incident.well_at = None
         if tell is not None:
             about = _about(group.place) if tell == "updated" else group.cause
             happened.append(Happened(at, "moved" if tell == "updated" else "corrected", about=about))
@@ -112,7 +114,8 @@ class Incidents:
 
     def end(self, incident: Incident, notes: Sequence[Note], at: int, *, into: Incident | None = None) -> Transition:
         """Resolve an incident; `into` names the one that it turned out to be a part of: then nobody is told."""
-        incident.resolved_at = max(at, incident.opened_at)
+        incident.resolved_at = max(at if incident.well_at is None else incident.well_at, incident.opened_at)
+        incident.well_at = None
         _show(incident, notes)
         del self.open[incident.place]
         self._open_at.subtract(incident.reached)
@@ -122,6 +125,11 @@ class Incidents:
         last = Happened(at, "resolved") if into is None else Happened(at, "merged", about=into.id)
         tell: Tell | None = None if into is not None else "resolved" if incident.told else "digest"
         return Transition(incident, [*(note.happened for note in notes), last], tell, at)
+
+    def linger(self, incident: Incident, notes: Sequence[Note], at: int) -> list[Transition]:
+        """Keep an incident open that is well, and not yet for long enough: what was seen of that is kept."""
+        _show(incident, notes)
+        return [Transition(incident, [note.happened for note in notes], None, at)] if notes else []
 
     def remind(self, at: int) -> list[Transition]:
         """Return serious incidents whose next report is due soon."""

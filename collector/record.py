@@ -88,6 +88,8 @@ class _More(msgspec.Struct):
     healing_at: int | None = None
     lived: dict[str, Cause] = {}
     eased_at: int | None = None
+    reopened: int = 0
+    well_at: int | None = None
     told: bool = True
     reminded: int = 0
 

@@ -20,6 +20,8 @@ _SECOND = 1_000_000_000
 _SEEN_AFTER = 2 * _SECOND
 """A neighbour seen so long after a site's last sign of life was not lost with it."""
 _PATH_SECONDS = 5
+_TURN_SECONDS, _FAIL_OVER_SECONDS = 6, 30
+"""A gateway turns to its other line within so long; then its agent's connections, bound to the lost one, begin anew."""
 HEARD_NOBODY = 2 * _SECOND
 """Our own router does not answer, and so long nothing came from anybody: then it is our uplink."""
 _TOGETHER = 3
@@ -55,6 +57,10 @@ class Waiting:
 
     def _silent(self, site: str, troubles: Sequence[Trouble], known_at: int, *, alive: bool) -> int:
         began_at = max(trouble.began_at for trouble in troubles)
+        lines = self._topology.lines_of(site)
+        seen = sum(self._witnesses.line_seen_at(line) > began_at + _SECOND for line in lines)
+        if len(lines) > 1 and seen < len(lines) and all(self._witnesses.line_seen_at(line) for line in lines):
+            return known_at + (_FAIL_OVER_SECONDS if seen else _TURN_SECONDS) * _SECOND
         proven = self._witnesses.asked_since(site, began_at) and alive and self._not_shared(site, began_at)
         if proven:
             return known_at

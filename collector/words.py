@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from collector.signs import sign
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from collector.incident import Evidence, Place
 
@@ -48,6 +50,34 @@ _CAUSES: dict[str, Text] = {
     "off": {
         "vi": "Máy {name} đã tắt hoặc khởi động lại (mất điện?); đã rõ khi máy trở lại",
         "en": "The machine {name} was off or restarted (the power?), as it tells since it is back",
+    },
+    "path mtu": {
+        "vi": "Gói tin lớn mất tích trên đường đến {name}",
+        "en": "Large packets vanish on the path to {name}",
+    },
+    "path loss": {"vi": "Đường truyền đến {name} bị mất gói", "en": "The path to {name} loses packets"},
+    "path delay": {"vi": "Đường truyền đến {name} chậm hơn bình thường", "en": "The path to {name} has become slow"},
+    "path jitter": {"vi": "Độ trễ đến {name} không ổn định", "en": "Delay to {name} is uneven: calls suffer"},
+    "path capacity": {
+        "vi": "Đường truyền đến {name} không đủ băng thông đã đăng ký",
+        "en": "The line to {name} carries less than was ordered",
+    },
+    "service certificate": {
+        "vi": "Chứng thư của dịch vụ {name} hết hạn hoặc sắp hết hạn",
+        "en": "The certificate of service {name} has run out, or soon will",
+    },
+    "node battery": {
+        "vi": "Mất điện lưới: UPS đang chạy bằng ắc quy",
+        "en": "The mains are out: the UPS runs on its battery",
+    },
+    "node dhcp": {"vi": "Có máy chủ DHCP lạ trong mạng LAN", "en": "A stranger's DHCP server is on the LAN"},
+    "node lan": {
+        "vi": "Mạng LAN có xung đột địa chỉ hoặc thiết bị lạ",
+        "en": "The LAN has an address twice, or a stranger",
+    },
+    "node disk": {
+        "vi": "Ổ đĩa của máy {name} sắp đầy hoặc đã đầy",
+        "en": "The disk of node {name} is full, or soon will be",
     },
     "clock offset": {
         "vi": "Đồng hồ của máy {name} sai giờ",
@@ -116,6 +146,7 @@ _HAPPENED: dict[str, Text] = {
     "merged": {"vi": "Gộp vào sự cố", "en": "Part of incident"},
     "corrected": {"vi": "Nguyên nhân được xác định lại", "en": "Cause set right"},
     "due": {"vi": "Sắp đến hạn báo cáo (giờ)", "en": "Report is due soon (hours)"},
+    "suppressed": {"vi": "Đang bảo trì theo kế hoạch: chưa báo ai", "en": "Under planned work: nobody is told yet"},
     "closed": {"vi": "Đóng bởi người trực", "en": "Closed by"},
     "serious": {"vi": "Xếp loại nghiêm trọng bởi", "en": "Called serious by"},
     "not serious": {"vi": "Bỏ xếp loại nghiêm trọng bởi", "en": "Called not serious by"},
@@ -127,8 +158,16 @@ _HAPPENED: dict[str, Text] = {
 }
 
 
-def cause(place: Place, why: str = "", *, name: str = "", lost: int = 0, warning: bool = False) -> Text:
-    """Say what is wrong, by the place it is at and by the cause, where one is known.
+def cause(
+    place: Place,
+    why: str = "",
+    *,
+    name: str = "",
+    lost: int = 0,
+    warning: bool = False,
+    evidence: Iterable[Evidence] = (),
+) -> Text:
+    """Say what is wrong, by the place it is at, by the cause, where one is known, and by what the evidence shows.
 
     `name` is what people call the place, where they call it something; `lost` how many sites it reaches; `warning`
     tells that it was never more than that.
@@ -138,6 +177,9 @@ def cause(place: Place, why: str = "", *, name: str = "", lost: int = 0, warning
         key = "shared service"
     if place.kind == "clock" and place.name:
         key = "clock offset"
+    shows = f"{place.kind} {sign(place, evidence)}"
+    if not why and shows in _CAUSES:
+        key = shows
     if warning and f"{key} warning" in _CAUSES:
         key = f"{key} warning"
     shown = name or place.name

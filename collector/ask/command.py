@@ -143,11 +143,10 @@ def _incident(incident: dict[str, Any], language: str) -> str:
     until = f" – {_local(incident['resolved_at'])}" if "resolved_at" in incident else ""
     taken = f"  {_WORDS[language]['by']} {incident['acknowledged_by']}" if "acknowledged_by" in incident else ""
     where = f"{incident['site_name']} ({incident['site']})" if incident["site"] else incident["site_name"]
+    text = incident["cause"]["text"][language]
+    what = text if text.startswith(where) else f"{where}: {text}"
     to = f"  → {incident['assigned_to']}" if "assigned_to" in incident else ""
-    return (
-        f"{incident['id']}  {incident['state']:<8}  {_local(incident['began_at'])}{until}  {where}:"
-        f" {incident['cause']['text'][language]}{taken}{to}"
-    )
+    return f"{incident['id']}  {incident['state']:<8}  {_local(incident['began_at'])}{until}  {what}{taken}{to}"
 
 
 def _local(at: str) -> str:

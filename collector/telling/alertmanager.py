@@ -34,7 +34,7 @@ def alert(incident: Incident, language: str, title: str, body: str) -> dict[str,
         "site": place.site,
         place.kind if place.kind in ("upstream", "service") else "place": place.name,
     }
-    words = cause(place, incident.cause, lost=len(incident.reached))[language]
+    words = cause(place, incident.cause, lost=len(incident.reached), warning=not incident.told)[language]
     annotations = {
         "summary": title or words,
         "description": body,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Problems = list[tuple[str, str]]
 _SHOWN = 10
+_IN_A_LINE = 3
 
 
 def problems(config: Config) -> Problems:
@@ -43,7 +44,7 @@ def gaps(config: Config) -> list[Gap]:
         missed = book.missed(subject) if subject.severity == "red" else 0
         if missed:
             found.setdefault(missed, []).append(about)
-    return [Gap(_few(abouts), minutes) for minutes, abouts in found.items()]
+    return [Gap(_few(abouts, _IN_A_LINE), minutes) for minutes, abouts in found.items()]
 
 
 def _repeated(config: Config) -> Iterator[tuple[str, str]]:
@@ -77,7 +78,9 @@ def _unknown(config: Config) -> Iterator[tuple[str, str]]:
         for number, step in enumerate(escalation.steps):
             place = f"$.escalations[{index}].steps[{number}].tell"
             yield from _each(place, step.tell, "person, rota or channel", anybody)
-    areas, services = sorted(areas_of(config)), [service.service for service in config.services]
+    sites = {site.site for site in config.sites}
+    areas = sorted(areas_of(config), key=lambda name: (name in sites, name))
+    services = [service.service for service in config.services]
     escalations = [each.escalation for each in config.escalations]
     for index, route in enumerate(config.routes):
         place = f"$.routes[{index}]"
@@ -170,9 +173,9 @@ def _one(site: str) -> frozenset[str]:
     return frozenset([site])
 
 
-def _few(names: Iterable[str]) -> str:
+def _few(names: Iterable[str], most: int = _SHOWN) -> str:
     listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (" …" if len(listed) > _SHOWN else "")
+    return ", ".join(listed[:most]) + (" …" if len(listed) > most else "")
 
 
 def lines(config: Config, now: int) -> list[str]:

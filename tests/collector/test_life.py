@@ -206,3 +206,4 @@ def test_nobody_is_called_to_what_is_under_planned_work_and_its_end_finds_what_i
     assert province.get("/api/v1/incidents", operator)["incidents"] == []
     (found,) = until_true(lambda: province.get("/api/v1/incidents", operator)["incidents"], 30)
     assert found["opened_at"] >= stamp(ends - 1)[:19]
+    assert kinds(province, found["id"]).count("suppressed") == 1

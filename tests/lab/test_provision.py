@@ -162,7 +162,9 @@ def test_a_new_token_takes_the_place_of_the_old_one_and_neither_is_ever_shown(pr
     new = province.lab.run(GATEWAYS[1], "cat", "/etc/nhip/token").strip()
     assert old != new
     assert province.streams("31135")
-    listed = province.lab.run(CENTRE, "nhip", "token", "list", "--data", "/var/lib/nhip/collector")
+    listed = province.lab.run(
+        CENTRE, "runuser", "-u", "nhip", "--", "nhip", "token", "list", "--data", "/var/lib/nhip/collector"
+    )
     assert len([line for line in listed.splitlines() if " site 31135 " in line and "revoked" not in line]) == 1
     secrets = {old, new, *(province.lab.run(host, "cat", "/etc/nhip/token").strip() for host in (CENTRE, *GATEWAYS))}
     assert [secret for secret in secrets if any(secret in output for output in province.outputs)] == []

@@ -41,7 +41,7 @@ class Verbs:
         self._province = province
         self._faults: dict[str, dict[str, Fault]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._door: Door | None = None
+        self._doors: list[Door] = []  # whoever opened one goes on using it
 
     async def status(self) -> dict[str, Any]:
         """Return hosts, lines and the faults that were made."""
@@ -52,7 +52,7 @@ class Verbs:
             "hosts": {name: machine.as_dict() for name, machine in province.machines.items()},
             "lines": {name: line.as_dict() for name, line in province.lines.items()},
             "one_stop": plan.one_stop.addresses[0].partition("/")[0] if plan.one_stop.addresses else "",
-            "board": f"http://127.0.0.1:{self._door.port}/" if self._door else "",
+            "board": f"http://127.0.0.1:{self._doors[-1].port}/" if self._doors else "",
             "faults": {
                 place: {kind: fault.words for kind, fault in faults.items()} for place, faults in self._faults.items()
             },
@@ -180,14 +180,13 @@ class Verbs:
     async def open(self, host: str, authority: str, token: str, port: int = 0, target_port: int = 8443) -> int:
         """Open a door to a host's web service for people on this machine; return its port on loopback."""
         places = self._province.places
-        if self._door is not None:
-            self._door.close()
         file = places.folder / "board-ca.pem"
         file.write_text(authority, encoding="ascii")
         address = self._machine(host).host.address
-        self._door = Door(places.space(CONTROL), (address, target_port), file, token)
-        await self._door.open(port)
-        return self._door.port
+        door = Door(places.space(CONTROL), (address, target_port), file, token)
+        await door.open(port)
+        self._doors.append(door)
+        return door.port
 
     async def _end_unit(self, host: str, unit: str, words: str, *systemctl: tuple[str, ...]) -> str:
         if host == ONE_STOP:

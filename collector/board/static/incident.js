@@ -68,7 +68,7 @@ function page(incident, chartBox) {
       h("h1", {}, said(incident.cause.text)),
       h("p.page-sub", {}, placeLink(incident, incident.site_name ?? incident.site), ` · ${incident.id}`)), acknowledgement(incident)),
     h("div.columns", {},
-      h("div.stack", {}, h("section.panel", {}, facts(incident), h("h2.panel-title.second", {}, t("evidence")), evidenceList(incident)), chartBox),
+      h("div.stack", {}, h("section.panel", {}, facts(incident), incident.evidence?.length > 0 && [h("h2.panel-title.second", {}, t("evidence")), evidenceList(incident)]), chartBox),
       h("section.panel", {}, h("h2.panel-title", {}, t("timeline")), timeline(incident.timeline ?? []))),
   ];
 }

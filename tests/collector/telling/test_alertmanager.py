@@ -143,7 +143,7 @@ def test_a_real_alertmanagers_alert_becomes_an_incident_once_and_ends_when_it_en
     there.post(alert)
     (incident,) = until_true(lambda: collector.get("/api/v1/incidents", viewer)["incidents"], what="the incident")
     assert (incident["site"], incident["severity"], incident["cause"]["text"]["en"]) == (
-        "31120", "red", "Service portal does not work",
+        "31120", "red", "Service Một cửa does not work",
     )  # fmt: skip
     assert incident["evidence"][0]["text"]["en"] == "p99 above 5 s"
     collector.kill()

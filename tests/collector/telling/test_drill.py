@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,25 @@ Until = Callable[..., Any]
 NS = 1_000_000_000
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 SECRET = "sEcReT-0815"
+
+
+def test_no_signal_goes_out_while_nothing_can_be_journalled_and_health_says_so(
+    configured: Start, outside: Outside, url_file: Path, until_true: Until
+) -> None:
+    collector = configured(dead_man={"url_file": str(url_file), "every_seconds": 1})
+    until_true(lambda: outside.heard, what="the signal")
+    lock = sqlite3.connect(collector.folder / "data" / "journal.db", isolation_level=None)
+    lock.execute("begin immediate")  # as a disk that takes nothing any more
+    try:
+        until_true(lambda: "dead_man" in collector.ask("GET", "/health").json, 60, "what health says")
+        assert "journalled" in collector.ask("GET", "/health").json["dead_man"]
+        count = len(outside.heard)
+        time.sleep(3)  # what must not happen has no event to wait for
+        assert len(outside.heard) == count
+    finally:
+        lock.execute("rollback")
+        lock.close()
+    until_true(lambda: len(outside.heard) > count, 60, "the signal again")
 
 
 def post(collector: RunningCollector, path: str, content: dict[str, Any], token: str) -> Answer:

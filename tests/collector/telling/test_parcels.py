@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.incident import Incident, Place
@@ -12,6 +12,7 @@ from collector.telling.parcels import Bucket, Parcel, Waiting, gather, parcels
 from collector.telling.settings import Limit
 
 NS = 1_000_000_000
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a machine that others use too
 LOUD = ("opened", "reopened", "escalated", "unanswered", "due", "resolved")
 QUIET = ("updated", "corrected", "eased")
 
@@ -42,6 +43,7 @@ def waiting(rows: list[tuple[int, Any, int]], begun: frozenset[int] = frozenset(
     ]
 
 
+@PATIENT
 @given(ROWS, st.frozensets(st.integers(1, 4)), st.integers(0, 6))
 def test_every_row_goes_in_one_message_or_waits_and_an_incident_goes_as_a_whole(
     rows: list[tuple[int, Any, int]], begun: frozenset[int], free: int
@@ -67,6 +69,7 @@ def test_every_row_goes_in_one_message_or_waits_and_an_incident_goes_as_a_whole(
     assert not any(parcel.loud and parcel.digest for parcel in sent)
 
 
+@PATIENT
 @given(ROWS, st.frozensets(st.integers(1, 4)))
 def test_no_end_is_told_to_who_heard_no_beginning(rows: list[tuple[int, Any, int]], begun: frozenset[int]) -> None:
     items, _ = gather(waiting(rows, begun), now=1000)
@@ -93,6 +96,7 @@ def test_the_last_word_on_an_incident_is_what_is_told() -> None:
     assert told("unanswered", begun=False) == "unanswered"
 
 
+@PATIENT
 @given(
     st.integers(1, 8), st.integers(1, 600), st.lists(st.tuples(st.integers(0, 900), st.integers(1, 20)), max_size=60)
 )

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checks.strict import ConfigError, build
@@ -22,6 +22,7 @@ from collector.telling.routes import Book, Subject
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 MINUTE = 60_000_000_000
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a machine that others use too
 
 
 def at(text: str) -> int:
@@ -149,7 +150,7 @@ def test_summer_time_moves_no_hand_over() -> None:
     ("route", "words"),
     [
         ({"tell": ["nobody"]}, "$.routes[0].tell[0]: no person, rota or channel 'nobody' is listed; there are: one, two, duty, log, room, one-phone, two-phone, two-mail, lead"),
-        ({"areas": ["pop_c"]}, "$.routes[0].areas[0]: no upstream, group or site 'pop_c' is listed; there are: 1, 2, 3, Bắc, Nam, carrier, pop_a, pop_b"),
+        ({"areas": ["pop_c"]}, "$.routes[0].areas[0]: no upstream, group or site 'pop_c' is listed; there are: Bắc, Nam, carrier, pop_a, pop_b, 1, 2, 3"),
         ({"services": ["web"]}, "$.routes[0].services[0]: no service 'web' is listed; there are: portal, mail"),
         ({"escalation": "x"}, "$.routes[0].escalation: no escalation 'x' is listed; there are: standard"),
         ({"hours": ["mon-fri 7-17"]}, "$.routes[0]: hours 'mon-fri 7-17' are no span of the week; write mon-fri 07:30-17:00, or daily 22:00-06:00"),
@@ -213,6 +214,7 @@ def written(span: tuple[str, int, int]) -> str:
     return f"{days} {start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}"
 
 
+@PATIENT
 @given(SPAN)
 def test_a_span_of_the_week_has_the_minutes_it_says(span: tuple[str, int, int]) -> None:
     days, start, end = span
@@ -243,6 +245,7 @@ SUBJECT = st.builds(
 )
 
 
+@PATIENT
 @given(st.lists(ROUTE, min_size=1, max_size=5), st.lists(SUBJECT, max_size=8), st.integers(0, WEEK - 1))
 def test_whatever_the_routes_a_red_incident_is_told_to_somebody_by_the_first_that_takes_it(
     routes: list[dict[str, Any]], subjects: list[Subject], minute: int

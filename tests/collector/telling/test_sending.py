@@ -168,6 +168,26 @@ def test_the_address_with_its_secret_stands_in_no_log_no_data_and_no_answer(
     assert SECRET.encode() not in kept + answers
 
 
+def test_whatever_understands_alertmanagers_webhook_is_told_of_beginning_and_end(
+    configured: Start, tmp_path: Path, hooks: list[Webhook], until_true: Until
+) -> None:
+    hook, _ = hooks
+    path = tmp_path / "hook.url"
+    path.write_text(hook.url.replace("json://", "http://"))
+    settings = {"channel": "hook", "kind": "alertmanager_webhook", "url_file": str(path), "language": "en"}
+    collector = configured(channels=[settings])
+    site = collector.token("--site", "31120")
+    fail(collector, site)
+    until_true(lambda: len(hook.heard) == 1, what="the beginning")
+    fail(collector, site, success=1)
+    until_true(lambda: len(hook.heard) == 2, what="the end")
+    assert [told["status"] for told in hook.heard] == ["firing", "resolved"]
+    alerts = [told["alerts"][0] for told in hook.heard]
+    assert alerts[0]["fingerprint"] == alerts[1]["fingerprint"]
+    assert alerts[0]["labels"] == alerts[1]["labels"]
+    assert alerts[0]["annotations"]["summary"] == "🔴 INCIDENT 000001: 31120"
+
+
 def test_an_address_that_apprise_does_not_know_is_refused_at_start_in_one_line(
     configured: Start, tmp_path: Path
 ) -> None:
@@ -215,7 +235,7 @@ def incident(number: int = 1) -> Incident:
     )  # fmt: skip
     return Incident(
         id=f"{number:06d}", place=Place("service", "31120", "portal"), began_at=BEGAN, opened_at=BEGAN,
-        evidence={7: evidence},
+        evidence={7: evidence}, told=True,
     )  # fmt: skip
 
 
@@ -348,7 +368,7 @@ def test_each_channel_speaks_its_language_and_says_where_what_since_when_and_wha
         (
             "🔴 SỰ CỐ 000001: Phường Cái Khế (31120)",
             (
-                "Dịch vụ Một cửa không hoạt động\nTừ: 21/09/2026 21:13:20\nẢnh hưởng: khoảng 61000 người\n"
+                "Dịch vụ Một cửa không hoạt động\nTừ: 21/09/2026 21:13:20\nẢnh hưởng: khoảng 61.000 người\n"
                 "Dấu hiệu: http_get https://một.example/: dịch vụ không trả lời đúng (timed out)\n"
                 "Việc đầu tiên: mở thử dịch vụ từ điểm khác; nếu chỉ điểm này lỗi, xem DNS và tường lửa của điểm"
             ),
@@ -357,7 +377,7 @@ def test_each_channel_speaks_its_language_and_says_where_what_since_when_and_wha
             "🟢 ĐÃ KHẮC PHỤC 000001: Phường Cái Khế (31120)",
             (
                 "Dịch vụ Một cửa không hoạt động\nTừ: 21/09/2026 21:13:20\n"
-                "Đến: 21/09/2026 21:14:35 (kéo dài 1 phút 15 giây)\nẢnh hưởng: khoảng 61000 người"
+                "Đến: 21/09/2026 21:14:35 (kéo dài 1 phút 15 giây)\nẢnh hưởng: khoảng 61.000 người"
             ),
         ),
     ]

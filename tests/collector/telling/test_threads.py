@@ -64,7 +64,7 @@ def channel(folder: Path, url: str) -> AppriseChannel:
 def message(what: Any, number: int = 1, *, loud: bool = True, over: bool = False) -> Message:
     incident = Incident(
         id=f"{number:06d}", place=Place("path", "31120", "10.0.0.1"), began_at=AT, opened_at=AT + number,
-        reached=["31120"], resolved_at=AT + 60 * NS if over else None,
+        reached=["31120"], told=True, resolved_at=AT + 60 * NS if over else None,
     )  # fmt: skip
     item = Item(incident, what, AT, 0, loud, ())
     return Writer(Templates(), Known(Config())).write(Parcel((item,)), "vi", AT)
