@@ -360,6 +360,8 @@ def _files(config: Config) -> list[tuple[str, str]]:
         wanted.append(("$.dead_man.url_file", config.dead_man.url_file))
     if config.tls is not None:
         wanted += [("$.tls.certificate", config.tls.certificate), ("$.tls.key", config.tls.key)]
+    if config.diagnosis.identity is not None:
+        wanted.append(("$.diagnosis.identity", config.diagnosis.identity))
     if config.forward is not None and config.forward.token_file is not None:
         wanted.append(("$.forward.token_file", config.forward.token_file))
     problems = [(place, f"{path}: {words}") for place, path in wanted if (words := _unreadable(path))]

@@ -87,7 +87,10 @@ async def _look(look: Look, site: str, found: list[Finding]) -> None:
         found.append(unseen(look.probe, look.target, exc.problems[0][1], about=look.about, line=look.line))
         return
     result = await run(check, look.target, site=site, node="diagnosis")
-    found.append(of_result(result, probe=look.probe, about=look.about, line=look.line))
+    finding = of_result(result, probe=look.probe, about=look.about, line=look.line)
+    if look.probe == "reflector" and finding.state == "lost" and "unreachable" not in finding.reason:
+        finding = unseen(look.probe, look.target, "no answer: it may take only packets with a key")
+    found.append(finding)
 
 
 async def _inside(host: str, looks: Sequence[Look], login: Login, found: list[Finding]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Where = Literal[
     "data_centre", "carrier", "upstream", "line", "line_or_power", "redundancy", "upstream_poor", "line_poor",
-    "lan", "service", "service_path", "agent", "nothing", "unknown",
+    "lan", "service", "service_path", "reflector", "agent", "nothing", "unknown",
 ]  # fmt: skip
 
 _WORDS: dict[Where, tuple[str, str, str, str]] = {
@@ -74,6 +74,12 @@ _WORDS: dict[Where, tuple[str, str, str, str]] = {
         "Kiểm tra DNS, tường lửa và MTU trên đường đến {service}",
         "Look at DNS, filters and MTU on the way to {service}",
     ),
+    "reflector": (
+        "Bộ phản xạ đo ở trung tâm dữ liệu không chạy: mất gói đo được không phải của đường truyền",
+        "The data centre's reflector does not run: the loss that is measured is not the line's",
+        "Tại trung tâm dữ liệu: systemctl status nhip-reflector",
+        "At the data centre: systemctl status nhip-reflector",
+    ),
     "agent": (
         "Tác tử tại điểm đã dừng; đường truyền và thiết bị cổng tốt",
         "The agent at the site has stopped; line and gateway are well",
@@ -101,6 +107,7 @@ class Facts(NamedTuple):
     neighbours: tuple[State, ...]
     elsewhere: tuple[State, ...]
     lan: tuple[State, ...]
+    reflector: State | None
     agent: State | None
     inside_line: State | None
     services_lost: tuple[str, ...]
@@ -151,6 +158,7 @@ def facts_of(findings: Sequence[Finding]) -> Facts:
         neighbours=states("neighbour"),
         elsewhere=states("elsewhere"),
         lan=states("inside_lan") or states("lan"),
+        reflector=best("reflector"),
         agent=best("agent"),
         inside_line=best("inside_line"),
         services_lost=outside,
@@ -195,6 +203,7 @@ RULES: list[tuple[Where, Callable[[Facts], bool]]] = [
     ("line_poor", lambda f: f.gateway == "poor" or f.inside_line in ("poor", "lost")),
     ("service", lambda f: bool(f.services_lost)),
     ("service_path", lambda f: bool(f.services_lost_inside)),
+    ("reflector", lambda f: f.reflector == "lost"),
     ("agent", lambda f: f.agent == "lost"),
     ("lan", lambda f: _all_lost(f.lan)),
     ("nothing", lambda _: True),

@@ -47,6 +47,11 @@ class Province:
         self.pop_one.ip("route add 10.92.20.0/24 via 10.92.10.2")
         self._write()
         self.web = lab.started(self.dc, sys.executable, "-m", "http.server", "8080", "--bind", "10.92.0.2")
+        self.reflector = lab.started(
+            self.dc, sys.executable, "nhip.py", "reflector", "run", "--listen", "10.92.0.2:862"
+        )
+        assert self.reflector.stdout is not None
+        assert "reflecting" in self.reflector.stdout.readline()
         until(lambda: self.dc.run("curl", "-sf", "-o", "/dev/null", WEB, check=False).returncode == 0)
 
     def _write(self) -> None:

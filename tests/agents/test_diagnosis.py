@@ -45,7 +45,7 @@ def states(told: dict[str, Any], probe: str) -> list[str]:
 def test_a_site_that_is_well_has_nothing(province: Province) -> None:
     told = diagnosed(province)
     assert (told["verdict"]["where"], told["exit"]) == ("nothing", 0)
-    for probe in ("router", "carrier", "gateway", "lan", "neighbour", "elsewhere", "service"):
+    for probe in ("router", "carrier", "gateway", "lan", "neighbour", "elsewhere", "reflector", "service"):
         assert states(told, probe) == ["well"], probe
 
 
@@ -98,6 +98,18 @@ def test_a_stopped_web_server_is_the_services_fault(province: Province) -> None:
     assert told["verdict"]["where"] == "service"
     assert "Hệ thống một cửa" in told["verdict"]["text"]["en"]
     assert "connection refused" in told["findings"][-1]["reason"]
+
+
+def test_a_reflector_that_does_not_run_is_told_from_a_line_that_loses_packets(province: Province) -> None:
+    province.reflector.terminate()
+    province.reflector.wait(20)
+    assert diagnosed(province)["verdict"]["where"] == "reflector"
+
+
+def test_a_reflector_that_says_nothing_may_only_want_a_key(province: Province) -> None:
+    province.dc.nft("input", "udp dport 862 drop")
+    told = diagnosed(province)
+    assert (states(told, "reflector"), told["verdict"]["where"]) == (["unknown"], "nothing")
 
 
 def test_a_line_that_loses_packets_is_impaired_where_its_neighbours_are_well(province: Province) -> None:

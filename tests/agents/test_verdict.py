@@ -54,6 +54,8 @@ def findings(text: str) -> list[Finding]:
         ("gateway well, lan lost, lan lost, login well, agent well", "lan"),
         ("gateway well, lan lost, login well, agent well, inside_lan well", "nothing"),  # only a filter between
         ("gateway well, lan lost, agent lost", "agent"),
+        ("gateway well, reflector lost, agent well", "reflector"),
+        ("gateway lost, carrier well, reflector lost", "line_or_power"),
         ("gateway well, lan well, agent well, service:mail well, inside_service:mail well", "nothing"),
         ("gateway well, login unknown, agent unknown", "nothing"),
     ],
