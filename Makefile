@@ -1,7 +1,7 @@
 # The menu: plain `make` prints it. Each entry does all the set-up it needs; a second call reuses what is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := menu
-.PHONY: menu run test fuzz lint bench bench-rollout bundle lab lock clean
+.PHONY: menu run test fuzz lint bench bench-rollout bench-matrix bundle lab lock clean
 
 BIN := .venv/bin
 SET_UP := sh requirements/set_up.sh
@@ -37,6 +37,10 @@ bench: ## benchmarks beside their peers; each prints a ratio or a figure
 bench-rollout: ## how long provisioning takes, beside Ansible's own defaults, on the virtual province (root, 20 min)
 	@$(SET_UP) test
 	@$(BIN)/python -m bench.rollout $(ARGS)
+
+bench-matrix: ## every fault of the lab against what is told of it (ARGS="--lab province" takes the one that is up)
+	@$(SET_UP) test
+	@$(BIN)/python -m bench.matrix $(ARGS)
 
 bundle: ## what sites without internet install: wheels and a Debian archive (BUNDLE_EXTRAS=all adds large packages)
 	@$(SET_UP) run

@@ -21,7 +21,7 @@ from bench.province import Province, Told, provisioned, wait
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-HEALING_SECONDS = 200
+HEALING_SECONDS = 150
 SETTLE_SECONDS = 10
 AGENT = "/etc/nhip/agent.yml"
 

@@ -263,7 +263,9 @@ class Cases:
             self._withhold(group, now)
             at = max(at, until)
         if at > now:
-            self._wake(now, at)
+            # Proof that nothing else explains it may come any moment; with many troubles open nobody looks for it.
+            soon = at if len(self._troubles.all) > _FEW else min(at, _next_grid(now))
+            self._wake(now, soon)
             return []
         return [self._incidents.begin(group, troubles, self._taken(group.members), now)]
 
