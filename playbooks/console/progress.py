@@ -66,6 +66,15 @@ class Progress:
             words += f"{len(sites)} {plural('site', len(sites))}"
         return f"{words}, {failed} failed" if failed else words
 
+    def stopped(self) -> str:
+        """Return what a gate would say of a wave of which no host is left to reach it; "" where a site still is."""
+        sites = [self.sites[site] for site in self.members]
+        if not (self.wave and sites and all(site.failed for site in sites)):
+            return ""
+        refused = ", ".join(sorted(site.site for site in sites))
+        again = "Repair what is said above, then run again: it goes on here."
+        return f"{self.wave} stopped the rollout: {refused} not accepted. {again}"
+
     def summary(self, seconds: float, *, check: bool) -> list[str]:
         """Return what is left to read when all is over: sites that failed, what changed, and a line in all."""
         lines = [f"✖ {site.title()}: {site.failed}" for site in self.sites.values() if site.failed]

@@ -50,6 +50,15 @@ def test_one_site_that_cannot_be_provisioned_hides_none_of_the_others(control: C
     assert "✖ wave 3 stopped the rollout: 31135 not accepted." in run.stdout
 
 
+def test_a_wave_of_which_nothing_is_left_says_that_it_stopped_the_rollout(control: Control) -> None:
+    control.role("base", "- {name: Write, ansible.builtin.command: dd if=/dev/zero of=/dev/full}\n")
+    control.sites({code: {} for code in FOUR})
+    run = control.run("rollout.yml")
+    assert run.returncode == 2, run.stdout
+    assert "✖ wave 1 stopped the rollout: 31117 not accepted. Repair what is said above, then run again" in run.stdout
+    assert "wave 2" not in run.stdout
+
+
 def test_a_rollout_can_be_limited_to_a_site_and_shown_beforehand(control: Control) -> None:
     work = (
         '- {name: Write a file, ansible.builtin.copy: {content: "rules", dest: "%s/{{ site }}.rules", mode: "0600"}}\n'

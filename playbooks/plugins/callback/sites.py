@@ -101,6 +101,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # Ansible ships no types
         if self._verbose:
             super().v2_playbook_on_stats(stats)
         check = bool(context.CLIARGS.get("check"))
+        if (words := self._progress.stopped()) and not any("stopped the rollout" in each for each in self._stopped):
+            self._screen.say(f"✖ {words}", C.COLOR_ERROR)
         *details, last = self._progress.summary(time.monotonic() - self._began, check=check)
         for line in details:
             self._screen.say(line, C.COLOR_ERROR if line.startswith("✖") else C.COLOR_CHANGED)
