@@ -124,6 +124,7 @@ def test_forty_of_103_sites_lose_one_point_of_presence_in_any_order_and_one_inci
 SMALL = Province(8, 9)
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999), delay=st.floats(0, 1.2), twice=st.floats(0, 0.5), dropped=st.floats(0, 0.05))
 def test_delayed_shuffled_doubled_and_dropped_the_stream_tells_of_the_same_incidents(
@@ -132,6 +133,7 @@ def test_delayed_shuffled_doubled_and_dropped_the_stream_tells_of_the_same_incid
     check(SMALL, Trials(seed, delay, twice, dropped))
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999), restarts=st.lists(st.tuples(st.floats(5, 225), st.floats(0, 3)), max_size=3))
 def test_wherever_the_collector_is_started_again_it_tells_of_the_same_incidents(

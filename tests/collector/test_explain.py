@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,7 @@ def ground(*, blind: bool = False) -> Ground:
     return Ground(topology=TOPOLOGY, units=units, shared_services={"mail"}, blind=blind)
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=80, deadline=None)
 @given(troubles=TROUBLES, order=st.randoms(use_true_random=False), blind=st.booleans())
 def test_each_trouble_is_in_one_group_whatever_their_order(
@@ -76,6 +78,7 @@ def test_each_trouble_is_in_one_group_whatever_their_order(
     assert explain(dict(shuffled), ground(blind=blind)) == groups
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=80, deadline=None)
 @given(troubles=TROUBLES)
 def test_an_upstream_is_never_named_for_a_single_line(troubles: dict[Place, Trouble]) -> None:
@@ -86,6 +89,7 @@ def test_an_upstream_is_never_named_for_a_single_line(troubles: dict[Place, Trou
             assert all(isinstance(line, Line) for line in lines)
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=80, deadline=None)
 @given(troubles=TROUBLES)
 def test_what_stands_for_itself_is_a_trouble_and_what_does_not_is_shared(troubles: dict[Place, Trouble]) -> None:

@@ -155,6 +155,7 @@ def night(folder: Path, steps: list[tuple[str, bool, str]], *, kills: bool) -> d
     return told
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=25, deadline=None)
 @given(STEPS)
 def test_wherever_it_is_killed_it_finds_what_an_undisturbed_judge_finds_each_thing_once(
@@ -174,6 +175,7 @@ MOMENTS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=25, deadline=None)
 @given(MOMENTS)
 def test_whatever_time_alone_has_found_keeps_its_number_and_its_place_through_kills(
