@@ -37,7 +37,8 @@ _CERTIFICATE = ("certificate_expiry_days", "chain_expiry_days")
 
 def sign(place: Place, evidence: Iterable[Evidence]) -> str:
     """Return the word; "" where the evidence is of several kinds, or of none that has a word."""
-    metrics = {base_metric(item.metric) for item in evidence}
+    shown = list(evidence)
+    metrics = {base_metric(item.metric) for item in [item for item in shown if item.ill] or shown}
     if place.kind == "path":
         return next((word for word, names in _PATH if not metrics.isdisjoint(names)), "")
     if place.kind == "service":

@@ -33,7 +33,7 @@ class Device:
 
     def plug_in(self) -> None:
         """Put it on its LAN, with its addresses."""
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)  # of the same thing, plugged in before
         network.add_space(self._places, self.name, self._made)
         network.plug_in(self._places, self.name, self._port)
         lines = [f"address add {address} dev {self._port.device}" for address in self._port.addresses]

@@ -120,6 +120,8 @@ def test_a_strangers_dhcp_server_answers_on_the_site_s_lan_until_it_is_unplugged
             COUNTER, "sh", "-c", "ip link delete dhcp-test; rm /run/systemd/network/10-t.network; networkctl reload"
         )
     assert whole.ask("heal", place="31120") == ["31120: a rogue DHCP server"]
+    whole.ask("rogue_dhcp", site="31120")  # and again
+    whole.ask("heal", place="31120")
     assert "31120" not in whole.ask("status")["faults"]
 
 
