@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,7 +74,9 @@ class Child:
 
     def _spawn(self) -> None:
         (self._folder / "data").mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "nhip", self._name, "run", "--config", str(self.config_file)]
+        # Killed, we stop nobody: then the kernel ends our children, which would go on unseen and keep their ports.
+        with_us = [setpriv, "--pdeathsig", "TERM"] if (setpriv := shutil.which("setpriv")) else []
+        command = [*with_us, sys.executable, "-m", "nhip", self._name, "run", "--config", str(self.config_file)]
         with (self._folder / f"{self._name}.log").open("ab") as output:
             # A session of its own: Ctrl-C reaches the parent alone, which then stops its children first, and in order.
             self._process = subprocess.Popen(  # noqa: S603  (our own command, argv, no shell)

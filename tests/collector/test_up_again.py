@@ -154,6 +154,18 @@ def test_ctrl_c_ends_collector_agent_and_reflector_and_a_second_start_goes_on(
     assert up.interrupt() == 0
 
 
+def test_killed_it_leaves_nobody_behind(up: Up) -> None:
+    up.start()
+    assert up.process is not None
+    children = up.children()
+    up.process.kill()
+    up.process.wait()
+    assert up.process.stdout is not None
+    up.process.stdout.close()
+    assert len(children) == 2
+    assert psutil.wait_procs(children, 30)[1] == []
+
+
 def test_a_second_one_on_the_same_data_is_told_who_has_it(up: Up) -> None:
     up.start()
     assert up.process is not None
