@@ -14,7 +14,9 @@ Happening = Literal[
     "began", "opened", "evidence", "recovered", "resolved", "reopened", "escalated", "eased",
     "joined", "left", "moved", "merged", "corrected", "due", "closed", "suppressed",
 ]  # fmt: skip
-Tell = Literal["opened", "updated", "corrected", "escalated", "eased", "resolved", "reopened", "due", "digest"]
+Tell = Literal[
+    "opened", "updated", "corrected", "escalated", "eased", "merged", "resolved", "reopened", "due", "digest"
+]
 LOUD: frozenset[str] = frozenset({"opened", "escalated", "resolved", "reopened", "due"})
 """What rings. The rest is for whoever looks: an update of a message, a digest."""
 HOUR = 3_600_000_000_000

@@ -113,7 +113,7 @@ class Incidents:
         return "updated" if moved else "corrected" if corrected else None
 
     def end(self, incident: Incident, notes: Sequence[Note], at: int, *, into: Incident | None = None) -> Transition:
-        """Resolve an incident; `into` names the one that it turned out to be a part of: then nobody is told."""
+        """Resolve an incident; `into` names the one that it turned out to be a part of: then it ends quietly."""
         incident.resolved_at = max(at if incident.well_at is None else incident.well_at, incident.opened_at)
         incident.well_at = None
         _show(incident, notes)
@@ -123,7 +123,9 @@ class Incidents:
         self.ended[incident.place] = incident
         self._forget(at)
         last = Happened(at, "resolved") if into is None else Happened(at, "merged", about=into.id)
-        tell: Tell | None = None if into is not None else "resolved" if incident.told else "digest"
+        tell: Tell | None = "resolved" if incident.told else "digest"
+        if into is not None:
+            tell = "merged" if incident.told else None
         return Transition(incident, [*(note.happened for note in notes), last], tell, at)
 
     def linger(self, incident: Incident, notes: Sequence[Note], at: int) -> list[Transition]:

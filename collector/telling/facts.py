@@ -59,6 +59,7 @@ def facts(telling: Telling, known: Known, language: str, now: int, diagnosis: Se
     name, lost = known.names.place(incident.place), _lost(incident)
     over = incident.resolved_at is not None and what in ("resolved", "over", "digest")
     ended = incident.resolved_at if over else None
+    calm = over or what == "merged"
     return {
         "mark": words.MARKS.get(what, "🔴" if incident.severity == "red" else "🟡"),
         "headline": words.HEADLINES[what][language],
@@ -81,9 +82,9 @@ def facts(telling: Telling, known: Known, language: str, now: int, diagnosis: Se
         "sites": lost,
         "site_names": _site_names(incident, known.names),
         "people": sum(known.populations.get(site, 0) for site in set(incident.sites)),
-        "seen": [] if over else [seen(item, language) for item in _shown(incident)],
-        "first": "" if over else words.first_steps(_key(incident), language, name or incident.place.name),
-        "diagnosis": [] if over else list(diagnosis),
+        "seen": [] if calm else [seen(item, language) for item in _shown(incident)],
+        "first": "" if calm else words.first_steps(_key(incident), language, name or incident.place.name),
+        "diagnosis": [] if calm else list(diagnosis),
         "unanswered_minutes": telling.minutes,
         "late": lasted(now - telling.at, language) if now - telling.at > _LATE and what != "digest" else "",
         "link": f"{known.board}/incident/{incident.id}" if known.board else "",

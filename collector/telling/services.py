@@ -55,7 +55,7 @@ def _google_chat(service: Any, message: Message) -> None:
 
 def _pager_duty(service: Any, message: Message) -> None:
     service.dedup = f"nhip-{message.thread}" if message.thread else None
-    service.action = "resolve" if message.thread and message.what == "resolved" else "trigger"
+    service.action = "resolve" if message.thread and message.what in ("resolved", "merged") else "trigger"
 
 
 def _telegram(service: Any, message: Message) -> None:
@@ -87,4 +87,4 @@ _PREPARED: Final[dict[str, Callable[[Any, Message], None]]] = {
     "NotifyMatrix": _matrix,
     "NotifyJSON": _json,
 }
-_QUIET: Final = frozenset({"NotifyEmail", "NotifyTelegram", "NotifyNtfy", "NotifyMatrix"})
+_QUIET: Final = frozenset({"NotifyEmail", "NotifyTelegram", "NotifyNtfy", "NotifyMatrix", "NotifyPagerDuty"})

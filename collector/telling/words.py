@@ -18,12 +18,13 @@ Said = Literal[
     "updated",
     "corrected",
     "eased",
+    "merged",
     "digest",
 ]
 """What a message is for: what the judge tells (`Tell`), `unanswered` for a step of an escalation, `over` for what
 began and ended before its channel took a message."""
 
-MARKS: Final[Text] = {"resolved": "🟢", "over": "🟢", "eased": "🟡", "digest": "🟡"}
+MARKS: Final[Text] = {"merged": "⚪", "resolved": "🟢", "over": "🟢", "eased": "🟡", "digest": "🟡"}
 HEADLINES: Final[dict[str, Text]] = {
     "opened": {"vi": "SỰ CỐ", "en": "INCIDENT"},
     "reopened": {"vi": "TÁI DIỄN", "en": "REOPENED"},
@@ -35,6 +36,7 @@ HEADLINES: Final[dict[str, Text]] = {
     "updated": {"vi": "CẬP NHẬT", "en": "UPDATE"},
     "corrected": {"vi": "NGUYÊN NHÂN", "en": "CAUSE"},
     "eased": {"vi": "GIẢM XUỐNG CẢNH BÁO", "en": "EASED"},
+    "merged": {"vi": "THUỘC SỰ CỐ CHUNG", "en": "PART OF A WIDER INCIDENT"},
     "digest": {"vi": "CẢNH BÁO", "en": "WARNING"},
 }
 

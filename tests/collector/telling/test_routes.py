@@ -321,6 +321,14 @@ def test_an_incident_that_outgrows_its_route_is_told_as_new_to_those_whom_it_is_
     ]  # fmt: skip
 
 
+def test_an_incident_that_became_part_of_another_is_closed_quietly_where_it_was_told() -> None:
+    plan = planner(DUTY, one_phone=Traits(updates=True), room=Traits(program=True))
+    part = incident()
+    part.resolved_at = TUESDAY
+    found = plan.plan(News(part, "merged", TUESDAY), {"one-phone": "one", "room": "", "lead": ""}, TUESDAY)
+    assert [(d.channel, d.what, d.loud) for d in found] == [("one-phone", "merged", False), ("room", "merged", False)]
+
+
 def test_yellow_waits_for_the_digest_but_a_program_is_told_at_once() -> None:
     plan = planner(DUTY, room=Traits(updates=True, program=True))
     found = {d.channel: d for d in plan.plan(News(incident("yellow"), "digest", TUESDAY), {}, TUESDAY)}

@@ -150,5 +150,7 @@ def test_pager_duty_is_told_the_end_of_what_it_was_told_the_beginning_of() -> No
     services.prepare(service, message("resolved", over=True))
     assert (begun[1], service.action) == ("trigger", "resolve")
     assert begun[0] == service.dedup
+    services.prepare(service, message("merged", loud=False, over=True))
+    assert (service.dedup, service.action) == (begun[0], "resolve")
     services.prepare(service, test_message("x", "en"))
     assert (service.dedup, service.action) == (None, "trigger")
