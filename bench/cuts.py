@@ -3,7 +3,8 @@
     python -m bench.cuts [--lab NAME] [--cuts 50]
 
 Needs root, and a bundle (make bundle). Lines of single sites of the lab are cut in turn, each at a random moment after
-the one before was well again. The clock runs from the cut until the message leaves, as the incident's timeline has it.
+the one before was well again. Each is a new incident (`reopen_seconds: 0`); whatever decides how soon it rings is as it
+ships. The clock runs from the cut until the message leaves, as the incident's timeline has it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     took: list[float] = []
     wrong: list[str] = []
-    with provisioned(options.lab) as province:
+    with provisioned(options.lab, incidents={"reopen_seconds": 0}) as province:
         province.settle(HEALING_SECONDS)
         for number in range(options.cuts):
             line = LINES[number % len(LINES)]

@@ -28,9 +28,9 @@ from bench.common import Server, free_port, machine, table
 from collector import running
 from collector.catalogue import Catalogue, Series
 from collector.config import Store as StoreSettings
-from collector.config import load
 from collector.database import open_database
 from collector.journal import Journal
+from collector.loading import load
 from collector.store import HOURS, MINUTES, RAW, Store
 from collector.tokens import Tokens
 

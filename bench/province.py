@@ -99,16 +99,22 @@ def wait(true: Callable[[], Any], seconds: float) -> Any:
 
 
 @contextlib.contextmanager
-def provisioned(name: str) -> Iterator[Province]:
-    """Give the lab of this name if it is up; else boot and provision one, and take it away afterwards."""
+def provisioned(name: str, **settings: Any) -> Iterator[Province]:
+    """Give the lab of this name if it is up; else boot and provision one, and take it away afterwards.
+
+    `settings` of the collector are put in force in either.
+    """
+    words = ("-e", json.dumps({"collector_settings": settings})) if settings else ()
     lab = Lab(name)
     try:
         lab.ask("status")
     except LabError:
         with Lab.up(name) as own:
-            if rehearse.provision(own):
+            if rehearse.provision(own, "playbooks/site.yml", *words):
                 raise SystemExit("the province could not be provisioned: see above") from None
             yield Province(own)
         return
     lab.ask("heal", place="all")
+    if settings and rehearse.provision(lab, "playbooks/datacentre.yml", *words):
+        raise SystemExit("the collector's settings could not be put in force: see above")
     yield Province(lab)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from checks.strict import ConfigError
-from collector.config import Config, load
+from collector.config import Config
+from collector.loading import load
 from collector.telling import checking
 from collector.telling import command as telling
 

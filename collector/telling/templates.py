@@ -14,7 +14,9 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from collector.config import Config
 from collector.incident import Evidence, Incident, Place
+from collector.telling.facts import Known, Telling, facts
 from collector.telling.words import HEADLINES, PHRASES
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from collector.telling.settings import Telling
+    from collector.telling.settings import Telling as Settings
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def own_files(folder: Path | None) -> list[tuple[str, Path]]:
     return [(language, path) for language, path in paths if path.exists()]
 
 
-def problems(telling: Telling) -> list[tuple[str, str]]:
+def problems(telling: Settings) -> list[tuple[str, str]]:
     """Return what is wrong with the user's own templates: each is tried with every sort of message."""
     folder = telling.templates
     if folder is None:
@@ -140,9 +142,6 @@ def _line(exc: BaseException, filename: str | None) -> int:
 
 def _samples(language: str) -> list[dict[str, Any]]:
     """Return the facts of messages of every sort, as a template may meet them."""
-    from collector.config import Config  # noqa: PLC0415  (likewise)
-    from collector.telling.facts import Known, Telling, facts  # noqa: PLC0415  (it reads the configuration)
-
     known = Known(Config())
     second = 1_000_000_000
     shown = Evidence(node="gateway", check="icmp_echo", target="10.0.0.1", metric="loss_ratio", level="red", at=second)

@@ -12,7 +12,8 @@ import trustme
 import yaml
 
 from checks.strict import ConfigError
-from collector.config import Config, is_loopback, load, split_address
+from collector.config import Config, is_loopback, split_address
+from collector.loading import load
 
 ROOT = Path(__file__).parents[2]
 RED = {"enter": 0.5, "leave": 0.2}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from checks.batch import read_plan
-from collector.config import load
+from collector.loading import load
 from inventory.acceptance_command import main
 from inventory.profile import SHIPPED, read_profile
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from checks.strict import ConfigError
-from collector.config import load
+from collector.loading import load
 from inventory.check import problems_of
 from inventory.command import main
 from inventory.new import files
