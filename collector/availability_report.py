@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from collector.config import Config
     from collector.engine import Engine
     from collector.incident import Incident
-    from collector.maintenance import Window
     from collector.store import Store
+    from collector.window import Window
 
 NS = 1_000_000_000
 Thing = Literal["line", "service"]

@@ -87,7 +87,8 @@ def _seconds(text: str) -> float:
 
 def _validate(path: Path, config: Config) -> int:
     from collector.telling.address import Address, AddressError
-    from collector.telling.channels import ChannelError, open_channels
+    from collector.telling.channel import ChannelError
+    from collector.telling.channels import open_channels
 
     try:
         open_channels(config.channels)

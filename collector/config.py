@@ -14,7 +14,6 @@ import msgspec
 
 from checks.limits import Limit, load_limits
 from collector.leases import Rules, Span
-from collector.maintenance import Window  # noqa: TC001  (msgspec reads the annotations when it runs)
 from collector.telling.settings import (
     Channel,
     DeadMan,
@@ -25,6 +24,7 @@ from collector.telling.settings import (
     Route,
     Telling,
 )
+from collector.window import Window  # noqa: TC001  (msgspec reads the annotations when it runs)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from collector.config import Config
-    from collector.maintenance import Planned, Window
+    from collector.maintenance import Planned
     from collector.naming import Names
     from collector.topology import Topology
+    from collector.window import Window
 
 WORKING_DAYS = 7
 _SATURDAY = 5

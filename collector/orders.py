@@ -8,7 +8,7 @@ import msgspec
 
 from collector.incident import Evidence, Place  # noqa: TC001  (msgspec reads the annotations when it runs)
 from collector.journal import ORDER, Entry
-from collector.maintenance import Window  # noqa: TC001  (likewise)
+from collector.window import Window  # noqa: TC001  (likewise)
 
 
 class Look(msgspec.Struct, frozen=True, tag="look"):

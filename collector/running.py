@@ -14,7 +14,7 @@ from collector.database import DatabaseError
 from collector.journal import JournalError
 from collector.serving import StartError, build, listen, serve
 from collector.store import StoreError
-from collector.telling.channels import ChannelError
+from collector.telling.channel import ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from collector.telling.address import Address, AddressError
-from collector.telling.channels import ChannelError
+from collector.telling.channel import ChannelError
 from collector.telling.plan import Traits
 from collector.words import cause, kind, rfc3339
 

@@ -1,52 +1,28 @@
-"""Channels: the log, and whatever apprise can reach: mail, Telegram, webhooks and a hundred more."""
+"""Channels: the log, and whatever apprise can reach: mail, Telegram, webhooks and a hundred more; and opening them."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import apprise
 
 from collector.telling import services
+from collector.telling.alertmanager import AlertmanagerChannel, WebhookChannel
+from collector.telling.channel import ChannelError
 from collector.telling.plan import Traits
 from collector.telling.routes import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.telling.facts import Telling
+    from collector.telling.channel import Channel
     from collector.telling.message import Message
     from collector.telling.settings import Channel as Settings
     from collector.telling.words import Language
 
 told = logging.getLogger("nhip.told")
 logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it writes addresses, and addresses hold secrets
-
-
-class ChannelError(Exception):
-    """A channel did not take a message, or cannot be opened. Says why, without its address: that holds a secret."""
-
-
-class Channel(Protocol):
-    """A way to tell people, or a program."""
-
-    name: str
-    language: Language
-    traits: Traits
-
-    def send(self, message: Message) -> None:
-        """Send one message; `ChannelError` when it was not taken."""
-        ...
-
-
-class Remembering(Channel, Protocol):
-    """A channel to a program that forgets what it is not reminded of."""
-
-    every_seconds: float
-
-    def remind(self, tellings: Sequence[Telling]) -> None:
-        """Tell again what is still so; `ChannelError` when it was not taken."""
-        ...
 
 
 class LogChannel:
@@ -99,10 +75,8 @@ def open_channels(settings: Sequence[Settings]) -> list[Channel]:
 
 def open_channel(settings: Settings) -> Channel:
     """Return one configured channel."""
-    from collector.telling import alertmanager  # noqa: PLC0415  (it knows what channels are)
-
     if settings.kind == "alertmanager":
-        return alertmanager.AlertmanagerChannel(settings)
+        return AlertmanagerChannel(settings)
     if settings.kind == "alertmanager_webhook":
-        return alertmanager.WebhookChannel(settings)
+        return WebhookChannel(settings)
     return AppriseChannel(settings)

@@ -65,7 +65,8 @@ def add_commands(commands: Any) -> None:
 
 def tell(options: argparse.Namespace, config: Config) -> int:
     """Send a test message: 0 once it was taken, 1 where it was not, 3 where there is no such channel."""
-    from collector.telling.channels import ChannelError, LogChannel, open_channel
+    from collector.telling.channel import ChannelError
+    from collector.telling.channels import LogChannel, open_channel
     from collector.telling.message import test_message
 
     known = {channel.channel: channel for channel in config.channels}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from collector.config import Config
-    from collector.telling.channels import Channel
+    from collector.telling.channel import Channel
     from collector.telling.settings import Limit
 
 _UNHEARD_SECONDS: Final = 300

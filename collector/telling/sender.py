@@ -9,7 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, cast
 
-from collector.telling.channels import ChannelError
+from collector.telling.channel import ChannelError
 from collector.telling.desk import Loop
 from collector.telling.drill import drill_message
 from collector.telling.parcels import Bucket, gather, parcels
@@ -17,7 +17,7 @@ from collector.telling.parcels import Bucket, gather, parcels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.telling.channels import Channel, Remembering
+    from collector.telling.channel import Channel, Remembering
     from collector.telling.message import Message, Writer
     from collector.telling.outbox import Outbox
     from collector.telling.parcels import Parcel, Waiting

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Body, Request, Response
 
 from checks.strict import ConfigError, build
 from collector import orders
-from collector.maintenance import Window
 from collector.notices import announce_by, notice, unknown_places
 from collector.web.problems import Json, Problem
+from collector.window import Window
 from collector.words import rfc3339
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from collector.config import Store as Settings
 from collector.database import open_database
 from collector.engine import Engine
 from collector.incident import Happened, Incident, Place, Transition
-from collector.maintenance import Window
 from collector.record import Record
 from collector.store import Store
+from collector.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from checks.strict import build
 from collector.config import Config
-from collector.maintenance import Maintenance, Window
+from collector.maintenance import Maintenance
 from collector.notices import announce_by
 from collector.topology import Topology
+from collector.window import Window
 from tests.collector.judging import Judge, instant
 
 NS = 1_000_000_000

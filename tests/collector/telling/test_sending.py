@@ -19,7 +19,8 @@ from collector.history import History
 from collector.incident import Evidence, Happened, Incident, Place, Transition
 from collector.naming import Names
 from collector.record import Record
-from collector.telling.channels import AppriseChannel, ChannelError
+from collector.telling.channel import ChannelError
+from collector.telling.channels import AppriseChannel
 from collector.telling.message import Message
 from collector.telling.notifier import Notifier
 from collector.telling.plan import Traits

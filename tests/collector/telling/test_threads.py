@@ -13,7 +13,8 @@ from aiosmtpd.controller import Controller
 from collector.config import Config
 from collector.incident import Incident, Place
 from collector.telling import services
-from collector.telling.channels import AppriseChannel, ChannelError
+from collector.telling.channel import ChannelError
+from collector.telling.channels import AppriseChannel
 from collector.telling.facts import Known
 from collector.telling.message import Message, Writer, test_message
 from collector.telling.parcels import Item, Parcel
