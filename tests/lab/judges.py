@@ -30,6 +30,7 @@ _TLS_MEANT = {
     "engine_problem": "of testssl.sh's own OpenSSL",
 }
 _GOOD = ("OK", "INFO")
+_UNTRIED = "check failed because of connect problem"  # on a machine that is busy: it says nothing of the server
 _PROTOCOLS = {
     "SSLv2": "SSL 2",
     "SSLv3": "SSL 3",
@@ -80,7 +81,8 @@ def tls(prefix: Sequence[str], address: str, authority: str) -> Tls:
     offered = tuple(
         _PROTOCOLS[each["id"]] for each in found if each["id"] in _PROTOCOLS and each["finding"].startswith("offered")
     )
-    marks = (each for each in found if each["severity"] not in _GOOD and each["id"] not in _TLS_MEANT)
+    judged = (each for each in found if each["finding"] != _UNTRIED and each["id"] not in _TLS_MEANT)
+    marks = (each for each in judged if each["severity"] not in _GOOD)
     return Tls(offered, tuple(f"{each['id']}: {each['severity']}: {each['finding']}" for each in marks))
 
 
