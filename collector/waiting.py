@@ -35,6 +35,7 @@ class Waiting:
         """Wait as `config` says."""
         self._wait = int(config.incidents.wait_seconds * _SECOND)
         self._doubted = int(config.silence.one_witness_seconds * _SECOND)
+        self._returned = int((config.silence_seconds + config.restart_grace_seconds) * _SECOND)
         self._own = config.own
         self._topology, self._silence, self._witnesses = topology, silence, witnesses
         self._behind: dict[str, list[str]] = {}
@@ -62,15 +63,21 @@ class Waiting:
         seen = sum(self._witnesses.line_seen_at(line) > began_at + _SECOND for line in lines)
         if len(lines) > 1 and seen < len(lines) and all(self._witnesses.line_seen_at(line) for line in lines):
             return known_at + (_FAIL_OVER_SECONDS if seen else _TURN_SECONDS) * _SECOND
-        proven = self._witnesses.asked_since(site, began_at) and alive and self._not_shared(site, began_at)
-        if proven:
-            return known_at
         # Nobody could be heard while the collector was away: those lost with it are known only so much later.
-        others_known_at = self._silence.resumed_at + self._doubted if self._neighbours(site) else 0
-        return max(known_at, others_known_at) + self._wait
+        resumed_at = self._silence.resumed_at
+        if self._most_unheard(site, resumed_at):
+            return max(known_at, resumed_at + self._returned + self._wait)
+        known_at = max(known_at, resumed_at + self._doubted if self._neighbours(site) else 0)
+        proven = self._witnesses.asked_since(site, began_at) and alive and self._not_shared(site, began_at)
+        return known_at if proven else known_at + self._wait
 
     def _neighbours(self, site: str) -> bool:
         return any(len(self._sites(upstream)) > 1 for upstream in self._chain(site))
+
+    def _most_unheard(self, site: str, resumed_at: int) -> bool:
+        """Tell whether most of those behind the same upstream have not been heard since the collector's own return."""
+        others = self._sites(chain[0]) if (chain := self._chain(site)) else []
+        return 2 * sum(self._seen_at(other) <= resumed_at for other in others) > len(others) > 1
 
     def _not_shared(self, site: str, began_at: int) -> bool:
         """Tell whether nothing that a site shares with others can be why it is lost: most of them were seen since."""

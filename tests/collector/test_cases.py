@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from checks.strict import build
@@ -135,6 +135,7 @@ def test_delayed_shuffled_doubled_and_dropped_the_stream_tells_of_the_same_incid
 
 @pytest.mark.timeout(400)  # on a machine that does much else
 @settings(max_examples=15, deadline=None)
+@example(seed=0, restarts=[(58.5, 2.0)])  # away while the line is cut: most of those lost are heard of no more
 @given(seed=st.integers(0, 999), restarts=st.lists(st.tuples(st.floats(5, 225), st.floats(0, 3)), max_size=3))
 def test_wherever_the_collector_is_started_again_it_tells_of_the_same_incidents(
     seed: int, restarts: list[tuple[float, float]]
