@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ class Device:
         self.name = name
         self.folder = places.folder / "devices" / name
         self._port, self._places, self._made = port, places, made
-        self._started: list[str] = []
+        self._started: dict[str, asyncio.subprocess.Process] = {}
 
     def plug_in(self) -> None:
         """Put it on its LAN, with its addresses."""
@@ -53,17 +54,18 @@ class Device:
         within = self._groups(program)
         groups.make(within)
         with (self._places.folder / f"{self.name}.log").open("ab") as log:
-            await asyncio.create_subprocess_exec(
+            self._started[program] = await asyncio.create_subprocess_exec(
                 *groups.bound(within, ["ip", "netns", "exec", self._places.space(self.name), *argv]),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True,
                 env={**os.environ, **(environment or {})},
             )  # fmt: skip
-        self._started.append(program)
 
     def stop(self, program: str) -> None:
         """End a program there, if it runs."""
         if program in self._started:
-            self._started.remove(program)
+            process = self._started.pop(program)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()  # it may not be in its group yet
             end_processes(self._groups(program))
             for group in self._groups(program):
                 remove_group(group)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _END_SECONDS = 20
+_BUSY_TRIES = 100
 
 
 class Made:
@@ -81,10 +82,19 @@ def end_processes(groups: Iterable[Path]) -> None:
 
 
 def remove_group(group: str | Path) -> None:
-    """Remove an empty control group and those below it."""
+    """Remove an empty control group and those below it; one whose last process is just ending is busy for a moment."""
     for folder, _, _ in os.walk(group, topdown=False):
-        with contextlib.suppress(FileNotFoundError):
-            Path(folder).rmdir()
+        for left in reversed(range(_BUSY_TRIES)):
+            try:
+                Path(folder).rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:
+                if not left:
+                    raise
+                time.sleep(0.02)
+            else:
+                break
 
 
 def unmount(path: str | Path) -> None:
