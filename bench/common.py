@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +44,13 @@ def machine() -> str:
     return (
         f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
     )
+
+
+def run_parts(parts: Mapping[str, Callable[[], None]]) -> None:
+    """Print the tables that the command line asks for, all by default, and what machine it was."""
+    for name in sys.argv[1:] or parts:
+        parts[name]()
+    print(f"\n{machine()}")
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -6,12 +6,11 @@ nothing is looked ahead and nothing is tuned to a series. Each table has a row a
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.common import machine, table
+from bench.common import run_parts, table
 from bench.cross_validation import cross_validation
 from bench.healthy import healthy
 from bench.labelled import Series, f_score, load, matched, runs
@@ -119,9 +118,7 @@ PARTS = {
 
 def main() -> None:
     """Print the tables asked for, all by default."""
-    for name in sys.argv[1:] or PARTS:
-        PARTS[name]()
-    print(f"\n{machine()}")
+    run_parts(PARTS)
 
 
 if __name__ == "__main__":

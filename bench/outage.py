@@ -8,14 +8,13 @@ own steps, with the configuration that ships.
 from __future__ import annotations
 
 import resource
-import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.common import machine, table
+from bench.common import run_parts, table
 from collector.catalogue import Catalogue, Series
 from collector.columns import Columns
 from collector.config import Config, Site, Upstream
@@ -183,9 +182,7 @@ PARTS = {"upstream_cut": upstream_cut, "nation": nation}
 
 def main() -> None:
     """Print the tables asked for, all by default."""
-    for name in sys.argv[1:] or PARTS:
-        PARTS[name]()
-    print(f"\n{machine()}")
+    run_parts(PARTS)
 
 
 if __name__ == "__main__":
